@@ -1,0 +1,37 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every target is compiled the same way; see Docs/Architecture.md for what may import what.
+let house: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "ccnfs",
+    products: [.executable(name: "ccnfs", targets: ["ccnfs"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        // Cellar
+        .target(name: "Failures", swiftSettings: house),
+        .target(name: "CCNx", dependencies: ["Failures"], swiftSettings: house),
+        .target(
+            name: "Signing", dependencies: ["CCNx", "COpenSSL", "Failures"], swiftSettings: house),
+        .target(name: "Files", dependencies: ["Failures"], swiftSettings: house),
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CNbd", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
+        .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .target(
+            name: "CFUSE", dependencies: ["CFuse3"],
+            cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+    ]
+)
