@@ -12,7 +12,6 @@ let house: [SwiftSetting] = [
 
 let package = Package(
     name: "ccnfs",
-    products: [.executable(name: "ccnfs", targets: ["ccnfs"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -25,7 +24,8 @@ let package = Package(
         .target(name: "CCNx", dependencies: ["Failures"], swiftSettings: house),
         .target(
             name: "Signing", dependencies: ["CCNx", "COpenSSL", "Failures"], swiftSettings: house),
-        .target(name: "Files", dependencies: ["Failures"], swiftSettings: house),
+        .target(name: "Files", dependencies: ["CLinux", "Failures"], swiftSettings: house),
+        .target(name: "CLinux", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         .systemLibrary(
             name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CNbd", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
@@ -33,5 +33,22 @@ let package = Package(
         .target(
             name: "CFUSE", dependencies: ["CFuse3"],
             cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+
+        // Floors, lowest first
+        .target(
+            name: "Store",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Signing",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
+            name: "Profiles", dependencies: ["CCNx", "Failures", "Store"], swiftSettings: house),
+        .target(
+            name: "Disks",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Profiles", "Store",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
     ]
 )

@@ -1,0 +1,71 @@
+# `make` lists the targets. What each does lies in Tests/Scripts.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+MOUNT ?= /ccn
+RUN_DIR ?= /var/tmp/ccnfs-run
+IMAGE ?=
+export MOUNT RUN_DIR IMAGE
+
+# Suites that want root, a mount or the built tool; `make check` leaves them to `make test`.
+CHECK_SKIPS := --skip '^MountTests\.' --skip '^NodeTests\.' --skip '^CommandTests\.'
+# Without cross-module optimisation generic code of another module runs unspecialised.
+RELEASE_FLAGS := -c release -Xswiftc -cross-module-optimization
+
+# Expanded in a recipe's first line; says what to do where there is no usable Swift.
+find_swift = swift=$$(Tests/Scripts/find-swift.sh)
+
+.DEFAULT_GOAL := help
+.PHONY: help run clean-run test check bench build release install uninstall format lint setup fuzz
+
+help: ## list the targets (this)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the main job on real input: image, publish, mount, deploy, boot [IMAGE=, MOUNT=, RUN_DIR=]
+	@Tests/Scripts/run.sh
+
+clean-run: ## unmount and remove what make run left
+	@Tests/Scripts/run.sh clean
+
+test: ## set up, then run everything that can be tested on this machine
+	@Tests/Scripts/test.sh
+
+check: lint ## the quick inner loop: lint, debug build, tests without root or mounts
+	@$(find_swift) && SWIFT_BACKTRACE=enable=no "$$swift" test $(CHECK_SKIPS)
+
+bench: release ## speed against the raw file, openssl and qemu-storage-daemon, in one run
+	@Tests/Scripts/bench.sh
+
+build: ## debug build
+	@$(find_swift) && "$$swift" build
+
+release: ## release build, .build/release/ccnfs
+	@$(find_swift) && "$$swift" build $(RELEASE_FLAGS)
+
+# Does not build as root what an earlier `make release` built as a user.
+install: ## install the tool, the mount helper and the unit [PREFIX=/usr/local, DESTDIR=]
+	@test -x .build/release/ccnfs || $(MAKE) release
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)/sbin"
+	install -m 0755 .build/release/ccnfs "$(DESTDIR)$(PREFIX)/bin/ccnfs"
+	sed 's|^ccnfs=.*|ccnfs=$${CCNFS:-$(PREFIX)/bin/ccnfs}|' Mounts/mount.fuse.ccnfs \
+	    > "$(DESTDIR)/sbin/mount.fuse.ccnfs"
+	chmod 0755 "$(DESTDIR)/sbin/mount.fuse.ccnfs"
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|g' Mounts/ccnfs.service \
+	    > "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
+	chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
+
+uninstall: ## remove what install put there; state and cache stay
+	rm -f "$(DESTDIR)$(PREFIX)/bin/ccnfs" "$(DESTDIR)/sbin/mount.fuse.ccnfs" \
+	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
+
+format: ## format the Swift sources in place
+	@$(find_swift) && "$$swift" format -i -r Sources Tests Package.swift
+
+lint: ## formatting, declared imports, where unsafe code may stand
+	@Tests/Scripts/lint.sh
+
+setup: ## install what building, testing and running need (Debian 12, as root)
+	@Tests/Scripts/setup.sh all
+
+fuzz: ## fuzz the decoders [FUZZ_SECONDS=60]
+	@Tests/Scripts/fuzz.sh

@@ -1,0 +1,19 @@
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <sys/types.h>
+
+/* What glibc shows only under _GNU_SOURCE, which Swift's Glibc module does not define. */
+
+enum clinux_seek { CLINUX_SEEK_DATA = 3, CLINUX_SEEK_HOLE = 4 };
+
+/* fallocate(2): takes space without changing the size. */
+int clinux_allocate(int fd, off_t offset, off_t length);
+
+/* fallocate(2): gives space back, the range reads as zeros. */
+int clinux_punch_hole(int fd, off_t offset, off_t length);
+
+/* sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts writeback, does not wait for it. */
+int clinux_start_writeback(int fd, off_t offset, off_t length);
+
+#endif

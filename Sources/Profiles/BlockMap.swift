@@ -1,0 +1,236 @@
+package import Store
+internal import Synchronization
+
+/// What the overlay says of a 4 KiB block.
+package enum BlockState: UInt8, Sendable {
+    /// Nothing: the base shows through.
+    case absent = 0
+    /// The overlay's file has the block.
+    case data = 1
+    /// Zeros, whatever the base has.
+    case zero = 2
+}
+
+/// The state of every block of a disk, two bits each.
+///
+/// ```
+///   page 0: blocks 0 … 4095            1,024 bytes, 16 MiB of disk
+///     byte 0:  | b3 | b2 | b1 | b0 |   two bits a block, lowest block in the lowest bits
+///   page 1: blocks 4096 … 8191
+/// ```
+/// Pages of nothing but absent blocks take no memory. A page is *dirty* from a change until it is
+/// taken for a durable commit.
+///
+/// Concurrency: any thread; one lock, held for the words of one request.
+package final class BlockMap: Sendable {
+    package static let blockSize = 4096
+    package static let blocksPerPage = 4096
+    package static let bytesPerPage = blocksPerPage / 4
+
+    private struct State {
+        var pages: [Int: [UInt8]] = [:]
+        var dirty: Set<Int> = []
+        var dataBlockCount = 0
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    /// Fills the map from what was durable.
+    package init(pages: [MapPageRow]) {
+        state.withLock { state in
+            for row in pages where row.states.count == Self.bytesPerPage {
+                state.pages[row.page] = row.states
+                state.dataBlockCount += Self.dataBlocks(in: row.states)
+            }
+        }
+    }
+
+    private static func dataBlocks(in states: [UInt8]) -> Int {
+        states.reduce(0) { count, byte in
+            // Both bits are never set; data is the low bit of each pair.
+            count + (byte & 0b0101_0101).nonzeroBitCount
+        }
+    }
+
+    /// Blocks in the overlay's file.
+    package var dataBlockCount: Int { state.withLock(\.dataBlockCount) }
+
+    /// The state of `block` and how many blocks from it on, at most `limit`, have the same.
+    package func run(at block: Int, limit: Int) -> (state: BlockState, count: Int) {
+        state.withLock { state in
+            var page = block / Self.blocksPerPage
+            var entry = block % Self.blocksPerPage
+            var states = state.pages[page]
+            func value(_ states: [UInt8]?, _ entry: Int) -> UInt8 {
+                guard let states else { return 0 }
+                return states[entry >> 2] >> UInt8((entry & 3) * 2) & 3
+            }
+            let first = value(states, entry)
+            var count = 1
+            while count < limit {
+                entry += 1
+                if entry == Self.blocksPerPage {
+                    entry = 0
+                    page += 1
+                    states = state.pages[page]
+                }
+                if states == nil {
+                    // A page that is not there is all absent.
+                    if first != 0 { break }
+                    count += min(Self.blocksPerPage - entry, limit - count)
+                    entry = Self.blocksPerPage - 1
+                    continue
+                }
+                guard value(states, entry) == first else { break }
+                count += 1
+            }
+            return (BlockState(rawValue: first) ?? .absent, count)
+        }
+    }
+
+    /// - Returns: true if every block of the range has this state.
+    package func all(_ range: Range<Int>, are wanted: BlockState) -> Bool {
+        let run = run(at: range.lowerBound, limit: range.count)
+        return run.state == wanted && run.count == range.count
+    }
+
+    /// Sets the state of a range and marks its pages dirty.
+    package func set(_ range: Range<Int>, to new: BlockState) {
+        state.withLock { state in
+            var block = range.lowerBound
+            while block < range.upperBound {
+                let page = block / Self.blocksPerPage
+                let end = min(range.upperBound, (page + 1) * Self.blocksPerPage)
+                defer { block = end }
+                if new == .absent, state.pages[page] == nil { continue }
+                var delta = 0
+                Self.update(&state.pages[page]) { states in
+                    for entry in (block..<end).lazy.map({ $0 % Self.blocksPerPage }) {
+                        let shift = UInt8((entry & 3) * 2)
+                        let old = states[entry >> 2] >> shift & 3
+                        delta += (new == .data ? 1 : 0) - (old == BlockState.data.rawValue ? 1 : 0)
+                        states[entry >> 2] &= ~(3 << shift)
+                        states[entry >> 2] |= new.rawValue << shift
+                    }
+                }
+                state.dataBlockCount += delta
+                state.dirty.insert(page)
+            }
+        }
+    }
+
+    private static func update(_ page: inout [UInt8]?, _ body: (inout [UInt8]) -> Void) {
+        var states = page.take() ?? [UInt8](repeating: 0, count: Self.bytesPerPage)
+        body(&states)
+        page = states
+    }
+
+    /// The bytes of the map that hold `range`, and the first one's index; for the live map's file.
+    package func bytes(of range: Range<Int>) -> (first: Int, bytes: [UInt8]) {
+        let first = range.lowerBound / 4
+        let last = (range.upperBound - 1) / 4
+        return state.withLock { state in
+            let bytes = (first...last).map { index in
+                state.pages[index / Self.bytesPerPage]?[index % Self.bytesPerPage] ?? 0
+            }
+            return (first, bytes)
+        }
+    }
+}
+
+// MARK: - Whole pages, for the live map's file
+
+extension BlockMap {
+    /// Pages that have a block which is not absent, or had one since it was last taken.
+    package var pageNumbers: [Int] { state.withLock { Array($0.pages.keys) } }
+
+    package func states(ofPage page: Int) -> [UInt8] {
+        state.withLock { $0.pages[page] } ?? [UInt8](repeating: 0, count: Self.bytesPerPage)
+    }
+
+    /// Puts bytes of the map back as ``bytes(of:)`` gave them.
+    package func restore(_ bytes: [UInt8], from first: Int) {
+        for (offset, byte) in bytes.enumerated() {
+            for entry in 0..<4 {
+                let block = (first + offset) * 4 + entry
+                let old = BlockState(rawValue: byte >> UInt8(entry * 2) & 3) ?? .absent
+                set(block..<block + 1, to: old)
+            }
+        }
+    }
+}
+
+// MARK: - Durable commits
+
+extension BlockMap {
+    /// Copies of all dirty pages as they are now, which count as clean from here on.
+    ///
+    /// A page of absent blocks comes without states: its row is to be removed.
+    package func takeDirtyPages() -> [MapPageRow] {
+        state.withLock { state in
+            let rows = state.dirty.sorted().map { page in
+                let states = state.pages[page] ?? []
+                let isEmpty = states.allSatisfy { $0 == 0 }
+                if isEmpty { state.pages[page] = nil }
+                return MapPageRow(page: page, states: isEmpty ? [] : states)
+            }
+            state.dirty.removeAll()
+            return rows
+        }
+    }
+
+    /// A commit of these pages failed: they are dirty again.
+    package func restoreDirty(_ rows: [MapPageRow]) {
+        state.withLock { $0.dirty.formUnion(rows.map(\.page)) }
+    }
+
+    package var hasDirtyPages: Bool { state.withLock { !$0.dirty.isEmpty } }
+
+    /// Takes over a page of a live map that may be ahead of the durable one.
+    package func merge(livePage page: Int, states: [UInt8]) {
+        state.withLock { state in
+            let old = state.pages[page] ?? [UInt8](repeating: 0, count: Self.bytesPerPage)
+            guard old != states else { return }
+            state.dataBlockCount += Self.dataBlocks(in: states) - Self.dataBlocks(in: old)
+            state.pages[page] = states
+            state.dirty.insert(page)
+        }
+    }
+
+    /// Forgets all blocks from `block` on: they are absent.
+    package func clip(to block: Int) {
+        let pages = state.withLock { Array($0.pages.keys) }
+        for page in pages {
+            let start = max(block, page * Self.blocksPerPage)
+            let end = (page + 1) * Self.blocksPerPage
+            if start < end { set(start..<end, to: .absent) }
+        }
+    }
+
+    /// Every run of blocks that is not absent, in order.
+    package func runs() -> [(range: Range<Int>, state: BlockState)] {
+        let pages = state.withLock { $0.pages.keys.sorted() }
+        var runs: [(range: Range<Int>, state: BlockState)] = []
+        for page in pages {
+            var block = page * Self.blocksPerPage
+            let end = block + Self.blocksPerPage
+            while block < end {
+                let run = run(at: block, limit: end - block)
+                let range = block..<block + run.count
+                if run.state != .absent {
+                    if let last = runs.last, last.state == run.state,
+                        last.range.upperBound == range.lowerBound
+                    {
+                        runs[runs.count - 1].range = last.range.lowerBound..<range.upperBound
+                    } else {
+                        runs.append((range: range, state: run.state))
+                    }
+                }
+                block += run.count
+            }
+        }
+        return runs
+    }
+}

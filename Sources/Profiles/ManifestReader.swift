@@ -1,0 +1,88 @@
+package import CCNx
+package import Failures
+package import Store
+internal import Synchronization
+
+/// Walks the manifest of one content; nodes are fetched when first needed.
+///
+/// Concurrency: any thread; `nodes` guards the interior nodes kept.
+package final class ManifestReader: Sendable {
+    package let descriptor: ContentDescriptor
+    package let prefix: Name
+    private let source: any ContentSource
+    private let nodes = Mutex<[NodeKey: [ObjectId]]>([:])
+
+    private struct NodeKey: Hashable {
+        let level: Int
+        let index: Int
+    }
+
+    /// Interior nodes kept; 256 of level 2 span 8 TiB at 32 KiB segments.
+    private static let nodeLimit = 512
+
+    package init(_ descriptor: ContentDescriptor, prefix: Name, source: any ContentSource) {
+        self.descriptor = descriptor
+        self.prefix = prefix
+        self.source = source
+    }
+
+    package var leafCount: Int {
+        (descriptor.segmentCount + ManifestNode.fanout - 1) / ManifestNode.fanout
+    }
+
+    /// The ids of segments `index * 1024 …`, trailing holes left out; empty for a hole.
+    package func leaf(_ index: Int) async throws(Failure) -> [ObjectId] {
+        guard !descriptor.root.isHole else { return [] }
+        if descriptor.levels == 0 { return [descriptor.root] }
+        return try await node(level: 1, index: index)
+    }
+
+    private func node(level: Int, index: Int) async throws(Failure) -> [ObjectId] {
+        let key = NodeKey(level: level, index: index)
+        if let known = nodes.withLock({ $0[key] }) { return known }
+        let id: ObjectId
+        if level == descriptor.levels {
+            id = descriptor.root
+        } else {
+            let parent = try await node(level: level + 1, index: index / ManifestNode.fanout)
+            let entry = index % ManifestNode.fanout
+            id = entry < parent.count ? parent[entry] : .hole
+        }
+        if id.isHole { return [] }
+        let bytes: [UInt8]
+        do throws(Failure) {
+            bytes = try await source.object(ObjectRequest(id, under: prefix))
+        } catch {
+            throw error.wrapped("manifest node \(id) of \(prefix) cannot be had")
+        }
+        let ids = try ManifestNode.decode(bytes)
+        // Leaves are kept by those who read segments.
+        if level > 1 {
+            nodes.withLock { nodes in
+                if nodes.count >= Self.nodeLimit { nodes.removeAll() }
+                nodes[key] = ids
+            }
+        }
+        return ids
+    }
+
+    /// Every object of the tree: nodes and segments, each once a mention.
+    package func forEachObject(
+        _ body: (_ id: ObjectId, _ isSegment: Bool) throws(Failure) -> Void
+    ) async throws(Failure) {
+        try await walk(descriptor.root, level: descriptor.levels, body)
+    }
+
+    private func walk(
+        _ id: ObjectId, level: Int,
+        _ body: (_ id: ObjectId, _ isSegment: Bool) throws(Failure) -> Void
+    ) async throws(Failure) {
+        if id.isHole { return }
+        try body(id, level == 0)
+        if level == 0 { return }
+        let bytes = try await source.object(ObjectRequest(id, under: prefix))
+        for child in try ManifestNode.decode(bytes) {
+            try await walk(child, level: level - 1, body)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+package import CCNx
+package import Failures
+
+/// What answers "the bytes of this object, please": a store, a fetcher over faces, a fake in a test.
+///
+/// A source gives bytes whose SHA-256 is the id, or throws: `.noSource` when nobody it can ask has
+/// the object, `.timedOut` when nobody answered, `.corrupt` when what came was wrong.
+package protocol ContentSource: Sendable {
+    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8]
+}
+
+/// An object, and where the network may know it.
+package struct ObjectRequest: Hashable, Sendable {
+    package let id: ObjectId
+    /// The template or namespace whose repository holds it: the prefix of its CCNx name.
+    package let prefix: Name
+
+    package init(_ id: ObjectId, under prefix: Name) {
+        self.id = id
+        self.prefix = prefix
+    }
+}
+
+/// The end of every stack of sources: nobody has it.
+package struct NoSource: ContentSource {
+    package init() {}
+
+    package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        throw Failure(
+            .noSource, "object \(request.id) of \(request.prefix) is not here and there is no route",
+            hint: "add one: --route \(request.prefix.prefix(1).uri)=tcp:HOST:9695")
+    }
+}

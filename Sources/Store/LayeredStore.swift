@@ -1,0 +1,213 @@
+package import Failures
+package import Logging
+internal import Synchronization
+
+/// The node's content: what was published here, over what is cached here, over a source elsewhere.
+///
+/// `object(_:)` asks the layers in turn. What a source gives is checked against its id, kept in the
+/// cache when there is room, and handed on either way: a full or broken cache slows reads down and
+/// never fails them. Concurrent requests for one id share one fetch.
+///
+/// Concurrency: any thread; `flights` guards the table of fetches under way.
+package final class LayeredStore: ContentSource {
+    /// What exists nowhere else: content that was published on this node.
+    package let published: ContentStore
+    /// What can be fetched again.
+    package let cache: ContentStore
+    package let counters = StoreCounters()
+    private let source: any ContentSource
+    private let cacheLimit: Int
+    private let logger: Logger
+    private let flights = Mutex<[ObjectId: Task<Result<[UInt8], Failure>, Never>]>([:])
+    private let cacheByteCount = Mutex<Int?>(nil)
+
+    /// - Parameter cacheLimit: bytes of segments the cache may hold before it evicts.
+    package init(
+        published: ContentStore, cache: ContentStore, source: any ContentSource,
+        cacheLimit: Int = .max, logger: Logger
+    ) {
+        self.published = published
+        self.cache = cache
+        self.source = source
+        self.cacheLimit = cacheLimit
+        self.logger = logger
+    }
+}
+
+// MARK: - What is here
+
+extension LayeredStore {
+    /// A segment that can be read now, without the index.
+    package struct ResidentSegment: Sendable {
+        package let image: SegmentImage
+        package let position: Int
+    }
+
+    /// Where the segments are, nil where one is not here. One index look-up each: not for the hit path.
+    package func residents(of ids: [ObjectId]) throws(Failure) -> [ResidentSegment?] {
+        var residents = [ResidentSegment?](repeating: nil, count: ids.count)
+        for store in [published, cache] {
+            let missing = ids.indices.filter { residents[$0] == nil && !ids[$0].isHole }
+            if missing.isEmpty { break }
+            let places = try store.places(of: missing.map { ids[$0] })
+            for (i, place) in zip(missing, places) {
+                guard let place else { continue }
+                residents[i] = ResidentSegment(
+                    image: try store.image(place.image), position: place.position)
+            }
+        }
+        return residents
+    }
+
+    /// An object that is here, checked; nil otherwise. For answering the Interests of others.
+    package func localObject(_ id: ObjectId) throws(Failure) -> [UInt8]? {
+        if let bytes = try published.anyObject(id) { return bytes }
+        return try cache.anyObject(id)
+    }
+
+    /// Drops a damaged segment from whichever layer has it.
+    package func dropDamaged(_ id: ObjectId, because failure: Failure) throws(Failure) {
+        counters.damagedSegments.add(1, ordering: .relaxed)
+        logger.error(
+            "damaged segment dropped", metadata: ["id": "\(id)", "cause": "\(failure)"])
+        for store in [published, cache] {
+            if let place = try store.places(of: [id])[0] { try store.drop(id, at: place) }
+        }
+    }
+}
+
+// MARK: - What has to come from elsewhere
+
+extension LayeredStore {
+    /// A small object: from here, or fetched and kept.
+    package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        if let bytes = try localObject(request.id) { return bytes }
+        return try await fetch(request) { [cache] bytes throws(Failure) in
+            if bytes.count <= ContentStore.smallObjectLimit {
+                _ = try cache.insert([(id: request.id, bytes: bytes)], durably: false)
+            }
+        }
+    }
+
+    /// A segment of the disk with this root: from here, or fetched and kept at its position.
+    package func segment(
+        _ request: ObjectRequest, position: Int, root: ObjectId, segmentSize: Int
+    ) async throws(Failure) -> [UInt8] {
+        if let bytes = try localObject(request.id) { return bytes }
+        return try await fetch(request) { [self] bytes throws(Failure) in
+            try keep(
+                bytes, id: request.id, position: position, root: root, segmentSize: segmentSize)
+        }
+    }
+
+    private func fetch(
+        _ request: ObjectRequest, keep: @escaping @Sendable ([UInt8]) throws(Failure) -> Void
+    ) async throws(Failure) -> [UInt8] {
+        let flight = flights.withLock { flights in
+            if let flight = flights[request.id] { return flight }
+            let flight = Task { await self.fetchOnce(request, keep: keep) }
+            flights[request.id] = flight
+            return flight
+        }
+        return try await flight.value.get()
+    }
+
+    private func fetchOnce(
+        _ request: ObjectRequest, keep: @Sendable ([UInt8]) throws(Failure) -> Void
+    ) async -> Result<[UInt8], Failure> {
+        defer { flights.withLock { $0[request.id] = nil } }
+        let bytes: [UInt8]
+        do throws(Failure) {
+            bytes = try await source.object(request)
+        } catch {
+            counters.failedFetches.add(1, ordering: .relaxed)
+            return .failure(error)
+        }
+        guard ObjectId(of: bytes) == request.id else {
+            counters.failedFetches.add(1, ordering: .relaxed)
+            return .failure(
+                Failure(.corrupt, "what was sent for object \(request.id) has other bytes"))
+        }
+        counters.fetchedObjects.add(1, ordering: .relaxed)
+        counters.fetchedBytes.add(bytes.count, ordering: .relaxed)
+        do throws(Failure) {
+            try keep(bytes)
+        } catch {
+            counters.uncachedObjects.add(1, ordering: .relaxed)
+            logger.notice("cache did not take an object", metadata: ["cause": "\(error)"])
+        }
+        return .success(bytes)
+    }
+
+    private func keep(
+        _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
+    ) throws(Failure) {
+        do throws(Failure) {
+            try makeRoom(for: bytes.count)
+            try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
+        } catch where error.kind == .noSpace {
+            guard try evict(byteCount: Self.evictionByteCount) > 0 else { throw error }
+            try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
+        }
+    }
+
+    private func write(
+        _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
+    ) throws(Failure) {
+        let image = try cache.image(forRoot: root, segmentSize: segmentSize)
+        try image.write(bytes.span, at: position)
+        try cache.record([(id: id, place: SegmentPlace(image: image.number, position: position))])
+        cacheByteCount.withLock { $0 = $0.map { $0 + bytes.count } }
+    }
+}
+
+// MARK: - Room in the cache
+
+extension LayeredStore {
+    /// Bytes freed at once when the cache is full.
+    private static let evictionByteCount = 64 << 20
+
+    private func makeRoom(for byteCount: Int) throws(Failure) {
+        guard cacheLimit < .max else { return }
+        let used = try cachedByteCount()
+        guard used + byteCount > cacheLimit else { return }
+        _ = try evict(byteCount: max(byteCount, min(Self.evictionByteCount, cacheLimit / 4)))
+    }
+
+    private func cachedByteCount() throws(Failure) -> Int {
+        try cacheByteCount.withLock { (known) throws(Failure) in
+            if let known { return known }
+            let counted = try cache.usage().imageByteCount
+            known = counted
+            return counted
+        }
+    }
+
+    /// Frees at least `byteCount` bytes of segments, those of the longest unused images first.
+    ///
+    /// - Returns: the bytes freed; less than asked for when the cache has no more.
+    @discardableResult
+    package func evict(byteCount: Int) throws(Failure) -> Int {
+        var freed = 0
+        let groups = Dictionary(grouping: try cache.allSegments(), by: \.place.image)
+        var images: [(image: SegmentImage, segments: [(id: ObjectId, place: SegmentPlace)])] = []
+        for (number, segments) in groups {
+            images.append((image: try cache.image(number), segments: segments))
+        }
+        images.sort { $0.image.lastUse < $1.image.lastUse }
+        for (image, segments) in images where freed < byteCount {
+            let wanted = (byteCount - freed) / image.segmentSize + 1
+            freed += try cache.free(Array(segments.prefix(wanted)))
+        }
+        counters.evictedBytes.add(freed, ordering: .relaxed)
+        cacheByteCount.withLock { $0 = nil }
+        return freed
+    }
+
+    /// Frees everything that can be fetched again.
+    package func evictAll() throws(Failure) -> Int {
+        let freed = try evict(byteCount: .max)
+        try cache.removeSmallObjects(try cache.smallObjectIds())
+        return freed
+    }
+}

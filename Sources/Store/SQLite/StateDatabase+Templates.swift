@@ -1,0 +1,147 @@
+package import CCNx
+package import Failures
+internal import GRDB
+
+/// One published version of a template, as the catalogs say.
+package struct VersionRow: Sendable, Equatable {
+    package var template: Name
+    package var version: Int
+    /// The signed record, an object of the store.
+    package var record: ObjectId
+    package var publishedHere: Bool
+    /// Seconds since 1970 when it was withdrawn.
+    package var withdrawn: Int?
+
+    package init(
+        template: Name, version: Int, record: ObjectId, publishedHere: Bool, withdrawn: Int? = nil
+    ) {
+        self.template = template
+        self.version = version
+        self.record = record
+        self.publishedHere = publishedHere
+        self.withdrawn = withdrawn
+    }
+}
+
+package struct TagRow: Sendable, Equatable {
+    package var template: Name
+    package var tag: String
+    package var version: Int
+
+    package init(template: Name, tag: String, version: Int) {
+        self.template = template
+        self.tag = tag
+        self.version = version
+    }
+}
+
+/// The newest catalog of a namespace that this node knows.
+package struct CatalogRow: Sendable, Equatable {
+    package var namespace: Name
+    package var serial: Int
+    /// The signed catalog, an object of the store.
+    package var object: ObjectId
+    package var publishedHere: Bool
+    /// Seconds since 1970.
+    package var expires: Int
+
+    package init(
+        namespace: Name, serial: Int, object: ObjectId, publishedHere: Bool, expires: Int
+    ) {
+        self.namespace = namespace
+        self.serial = serial
+        self.object = object
+        self.publishedHere = publishedHere
+        self.expires = expires
+    }
+}
+
+extension StateDatabase {
+    package func versions() throws(Failure) -> [VersionRow] {
+        try file.read { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT template, version, record, publishedHere, withdrawn FROM version
+                    ORDER BY template, version
+                    """
+            ).compactMap { row in
+                guard let record = Data32.id(row[2]) else { return nil }
+                return VersionRow(
+                    template: try Name(uri: row[0]), version: row[1], record: record,
+                    publishedHere: row[3], withdrawn: row[4])
+            }
+        }
+    }
+
+    package func tags() throws(Failure) -> [TagRow] {
+        try file.read { db in
+            try Row.fetchAll(db, sql: "SELECT template, tag, version FROM tag ORDER BY 1, 2")
+                .map { row in
+                    TagRow(template: try Name(uri: row[0]), tag: row[1], version: row[2])
+                }
+        }
+    }
+
+    package func catalogs() throws(Failure) -> [CatalogRow] {
+        try file.read { db in
+            try Row.fetchAll(
+                db, sql: "SELECT namespace, serial, object, publishedHere, expires FROM catalog"
+            ).compactMap { row in
+                guard let object = Data32.id(row[2]) else { return nil }
+                return CatalogRow(
+                    namespace: try Name(uri: row[0]), serial: row[1], object: object,
+                    publishedHere: row[3], expires: row[4])
+            }
+        }
+    }
+
+    /// Makes one change of a namespace's catalog, all of it or nothing, on disk when this returns.
+    ///
+    /// - Throws: `.busy` when `catalog.serial` is not higher than the one known: someone was faster.
+    package func commit(
+        catalog: CatalogRow, versions: [VersionRow], tags: [TagRow]
+    ) throws(Failure) {
+        let namespace = catalog.namespace
+        try file.write(durably: true) { db in
+            let known = try Int.fetchOne(
+                db, sql: "SELECT serial FROM catalog WHERE namespace = ?",
+                arguments: [namespace.uri])
+            if let known, known >= catalog.serial {
+                throw Failure(
+                    .busy, "the catalog of \(namespace) is at serial \(known) already")
+            }
+            let under = "\(namespace.uri)/"
+            for table in ["version", "tag"] {
+                try db.execute(
+                    sql: "DELETE FROM \(table) WHERE substr(template, 1, ?) = ?",
+                    arguments: [under.count, under])
+            }
+            for row in versions {
+                try db.execute(
+                    sql: """
+                        INSERT INTO version (template, version, record, publishedHere, withdrawn)
+                        VALUES (?, ?, ?, ?, ?)
+                        """,
+                    arguments: [
+                        row.template.uri, row.version, Data32.data(row.record), row.publishedHere,
+                        row.withdrawn,
+                    ])
+            }
+            for row in tags {
+                try db.execute(
+                    sql: "INSERT INTO tag (template, tag, version) VALUES (?, ?, ?)",
+                    arguments: [row.template.uri, row.tag, row.version])
+            }
+            try db.execute(
+                sql: """
+                    INSERT OR REPLACE INTO catalog (namespace, serial, object, publishedHere, expires)
+                    VALUES (?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    namespace.uri, catalog.serial, Data32.data(catalog.object),
+                    catalog.publishedHere, catalog.expires,
+                ])
+        }
+    }
+}
