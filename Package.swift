@@ -45,6 +45,12 @@ let package = Package(
         .target(
             name: "Profiles", dependencies: ["CCNx", "Failures", "Store"], swiftSettings: house),
         .target(
+            name: "Templates",
+            dependencies: [
+                "CCNx", "Failures", "Profiles", "Signing", "Store",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
             name: "Disks",
             dependencies: [
                 "CCNx", "Failures", "Files", "Profiles", "Store",

@@ -19,7 +19,11 @@ extension Name {
 
     package init(uri: String) throws(Failure) {
         func refusal(_ reason: String) -> Failure {
-            Failure(.invalid, "name '\(uri)' \(reason)", hint: "names look like ccnx:/mycorp.com/app1")
+            Failure(
+                .invalid,
+                "name '\(uri)' \(reason)",
+                hint: "names look like ccnx:/mycorp.com/app1"
+            )
         }
         guard uri.hasPrefix(Self.scheme) else { throw refusal("does not begin with ccnx:/") }
         let path = uri.dropFirst(Self.scheme.count)
@@ -101,7 +105,8 @@ enum SegmentText {
     private static func label(of segment: NameSegment) -> String {
         switch segment.type {
         case NameSegmentType.ipid: "IPID"
-        case NameSegmentType.application: "App:\(segment.type - NameSegmentType.application.lowerBound)"
+        case NameSegmentType.application:
+            "App:\(segment.type - NameSegmentType.application.lowerBound)"
         case ChunkCodes.standard.segmentType where segment.chunkNumber != nil: "Chunk"
         default: "0x" + Hex.string([UInt8(segment.type >> 8), UInt8(segment.type & 0xFF)])
         }

@@ -42,7 +42,8 @@ extension PacketDecoder {
     }
 
     mutating func contentObject(
-        _ wire: [UInt8], in range: Range<Int>
+        _ wire: [UInt8],
+        in range: Range<Int>
     ) throws(Failure) -> ContentObject {
         var name: Name?
         var payloadType: PayloadType?
@@ -75,12 +76,15 @@ extension PacketDecoder {
             payloadType: payloadType ?? .data,
             payload: payload.map { Array(wire[$0]) } ?? [],
             expiryTimeMilliseconds: expiryTime,
-            endChunkNumber: endChunkNumber)
+            endChunkNumber: endChunkNumber
+        )
     }
 
     /// `first` is where the message's first field begins: a name stands nowhere else.
     private mutating func name(
-        _ wire: [UInt8], _ field: TLV, first: Int
+        _ wire: [UInt8],
+        _ field: TLV,
+        first: Int
     ) throws(Failure) -> Name {
         guard field.start == first else {
             throw Failure(.invalid, "name is not the first field of its message")

@@ -3,10 +3,13 @@ import Failures
 /// The inside of a validation algorithm, RFC 8609 section 3.6.4.
 extension PacketDecoder {
     mutating func validation(
-        _ wire: [UInt8], in range: Range<Int>, payload: Range<Int>
+        _ wire: [UInt8],
+        in range: Range<Int>,
+        payload: Range<Int>
     ) throws(Failure) -> Validation {
         var outer = TLVReader(wire, in: range)
-        guard let algorithm = try next(&outer), algorithm.value.upperBound == range.upperBound else {
+        guard let algorithm = try next(&outer), algorithm.value.upperBound == range.upperBound
+        else {
             throw Failure(.invalid, "packet does not name exactly one validation algorithm")
         }
         var keyId: HashField?
@@ -34,7 +37,8 @@ extension PacketDecoder {
             publicKeyDER: publicKey.map { Array(wire[$0]) },
             keyLink: keyLink.map { Array(wire[$0]) },
             signatureTimeMilliseconds: signatureTime,
-            payload: Array(wire[payload]))
+            payload: Array(wire[payload])
+        )
         // A KeyId of another hash function names no key that is known here, so it is left out.
         if case .sha256(let digest) = keyId { validation.keyId = KeyId(digest) }
         return validation

@@ -32,12 +32,16 @@ package struct PacketDecoder: Sendable {
         return try decode(
             [UInt8](capacity: span.count) { output in
                 for index in span.indices { output.append(span[index]) }
-            })
+            }
+        )
     }
 
     package mutating func decode(_ wire: [UInt8]) throws(Failure) -> DecodedPacket {
         guard let packetLength = try PacketFraming.packetLength(firstBytes: wire) else {
-            throw Failure(.invalid, "packet of \(wire.count) bytes is shorter than its fixed header")
+            throw Failure(
+                .invalid,
+                "packet of \(wire.count) bytes is shorter than its fixed header"
+            )
         }
         guard packetLength == wire.count else {
             throw Failure(.invalid, "packet of \(wire.count) bytes says it has \(packetLength)")
@@ -56,7 +60,8 @@ package struct PacketDecoder: Sendable {
             },
             wire: wire,
             messageRange: headerLength..<wire.count,
-            validatedRange: headerLength..<(parts.algorithm ?? parts.message).upperBound)
+            validatedRange: headerLength..<(parts.algorithm ?? parts.message).upperBound
+        )
     }
 
     // MARK: Header and top level
@@ -68,7 +73,8 @@ package struct PacketDecoder: Sendable {
     }
 
     private mutating func hopByHopHeaders(
-        _ wire: [UInt8], in range: Range<Int>
+        _ wire: [UInt8],
+        in range: Range<Int>
     ) throws(Failure) -> HopByHopHeaders {
         var headers = HopByHopHeaders()
         var reader = TLVReader(wire, in: range)
@@ -98,7 +104,9 @@ package struct PacketDecoder: Sendable {
     /// The message, then optionally algorithm and payload in this order and side by side (what is
     /// signed must be one run of bytes), then fields nobody here knows.
     private mutating func topLevelParts(
-        _ wire: [UInt8], in range: Range<Int>, packetType: UInt8
+        _ wire: [UInt8],
+        in range: Range<Int>,
+        packetType: UInt8
     ) throws(Failure) -> TopLevelParts {
         let expected =
             packetType == PacketType.contentObject
@@ -107,7 +115,10 @@ package struct PacketDecoder: Sendable {
         guard let message = try next(&reader), message.type == expected else {
             throw Failure(.invalid, "packet of type \(packetType) does not begin with its message")
         }
-        var parts = TopLevelParts(message: message.value, payload: range.upperBound..<range.upperBound)
+        var parts = TopLevelParts(
+            message: message.value,
+            payload: range.upperBound..<range.upperBound
+        )
         var isAwaitingPayload = false
         while let field = try next(&reader) {
             switch field.type {
@@ -121,19 +132,28 @@ package struct PacketDecoder: Sendable {
             case TopLevelType.interest...TopLevelType.validationPayload:
                 throw Failure(.invalid, "part \(field.type) of a packet is out of place")
             case _ where isAwaitingPayload:
-                throw Failure(.invalid, "validation algorithm of a packet is not followed by its payload")
+                throw Failure(
+                    .invalid,
+                    "validation algorithm of a packet is not followed by its payload"
+                )
             default:
                 continue
             }
         }
         guard !isAwaitingPayload else {
-            throw Failure(.invalid, "validation algorithm of a packet is not followed by its payload")
+            throw Failure(
+                .invalid,
+                "validation algorithm of a packet is not followed by its payload"
+            )
         }
         return parts
     }
 
     private mutating func packet(
-        _ wire: [UInt8], type: UInt8, message: Range<Int>, headers: HopByHopHeaders
+        _ wire: [UInt8],
+        type: UInt8,
+        message: Range<Int>,
+        headers: HopByHopHeaders
     ) throws(Failure) -> Packet {
         if type == PacketType.contentObject {
             var object = try contentObject(wire, in: message)
@@ -165,7 +185,10 @@ package struct PacketDecoder: Sendable {
     }
 
     func number(
-        _ wire: [UInt8], _ field: TLV, _ what: String, byteCounts: ClosedRange<Int>
+        _ wire: [UInt8],
+        _ field: TLV,
+        _ what: String,
+        byteCounts: ClosedRange<Int>
     ) throws(Failure) -> UInt64 {
         guard byteCounts.contains(field.value.count),
             let number = UInt64(bigEndianBytes: wire[field.value])

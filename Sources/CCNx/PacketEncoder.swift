@@ -34,14 +34,18 @@ package struct PacketEncoder: Sendable {
 
     /// `validation`, if any, is written as it stands, its payload included.
     package static func encode(
-        _ packet: Packet, validation: Validation? = nil
+        _ packet: Packet,
+        validation: Validation? = nil
     ) throws(Failure) -> [UInt8] {
         try PacketEncoder().encode(packet, validation: validation).wire
     }
 
     /// The packet with the CRC32C of its message, which guards against accidents only.
     package static func encodeWithChecksum(_ packet: Packet) throws(Failure) -> [UInt8] {
-        let unvalidated = try PacketEncoder().prepare(packet, validation: Validation(algorithm: .crc32c))
+        let unvalidated = try PacketEncoder().prepare(
+            packet,
+            validation: Validation(algorithm: .crc32c)
+        )
         let checksum = unvalidated.withValidatedBytes { CRC32C.checksum($0) }
         return try unvalidated.validated(by: checksum.bigEndianBytes)
     }
@@ -49,7 +53,8 @@ package struct PacketEncoder: Sendable {
     /// The first of two steps to a signed packet: everything up to what is to be signed.
     /// The payload of `validation` is ignored; it is what the second step adds.
     package func prepare(
-        _ packet: Packet, validation: Validation
+        _ packet: Packet,
+        validation: Validation
     ) throws(Failure) -> UnvalidatedPacket {
         var writer = try write(packet, validation: validation)
         let headerLength = Int(writer.bytes[FixedHeader.headerLengthOffset])
@@ -60,7 +65,8 @@ package struct PacketEncoder: Sendable {
 
     /// The packet as decoding its encoding would give it, without decoding it.
     package func encode(
-        _ packet: Packet, validation: Validation? = nil
+        _ packet: Packet,
+        validation: Validation? = nil
     ) throws(Failure) -> DecodedPacket {
         var writer = try write(packet, validation: validation)
         let headerLength = Int(writer.bytes[FixedHeader.headerLengthOffset])
@@ -74,7 +80,8 @@ package struct PacketEncoder: Sendable {
             validation: validation,
             wire: writer.bytes,
             messageRange: headerLength..<writer.count,
-            validatedRange: headerLength..<validatedEnd)
+            validatedRange: headerLength..<validatedEnd
+        )
     }
 
     // MARK: Leaves
@@ -96,7 +103,9 @@ package struct PacketEncoder: Sendable {
     }
 
     private func write(
-        _ interest: Interest, type: UInt8, returnCode: UInt8
+        _ interest: Interest,
+        type: UInt8,
+        returnCode: UInt8
     ) throws(Failure) -> PacketWriter {
         guard !interest.hasUnsupportedHashRestriction else {
             throw Failure(.invalid, "Interest for \(interest.name) has a restriction unknown here")
@@ -156,7 +165,8 @@ package struct PacketEncoder: Sendable {
     }
 
     private func appending(
-        _ validation: Validation, to unvalidated: PacketWriter
+        _ validation: Validation,
+        to unvalidated: PacketWriter
     ) throws(Failure) -> PacketWriter {
         var writer = unvalidated
         try writer.container(TopLevelType.validationAlgorithm) { (writer) throws(Failure) in

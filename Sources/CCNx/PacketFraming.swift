@@ -11,7 +11,8 @@ package enum PacketFraming {
     /// Throws if the stream cannot be followed any further: another version, or a length that no
     /// packet has or that is above `maximum`.
     package static func packetLength(
-        header: UInt64, maximum: Int = maximumPacketLength
+        header: UInt64,
+        maximum: Int = maximumPacketLength
     ) throws(Failure) -> Int {
         let version = UInt8(truncatingIfNeeded: header >> 56)
         guard version == FixedHeader.version else {
@@ -21,7 +22,9 @@ package enum PacketFraming {
         let headerLength = Int(UInt8(truncatingIfNeeded: header))
         guard headerLength >= FixedHeader.byteCount, packetLength >= headerLength else {
             throw Failure(
-                .invalid, "packet of \(packetLength) bytes has a header of \(headerLength)")
+                .invalid,
+                "packet of \(packetLength) bytes has a header of \(headerLength)"
+            )
         }
         guard packetLength <= maximum else {
             throw Failure(.invalid, "packet of \(packetLength) bytes; the limit is \(maximum)")
@@ -31,7 +34,8 @@ package enum PacketFraming {
 
     /// The same for the first bytes of a packet; nil if there are fewer than eight.
     package static func packetLength(
-        firstBytes: [UInt8], maximum: Int = maximumPacketLength
+        firstBytes: [UInt8],
+        maximum: Int = maximumPacketLength
     ) throws(Failure) -> Int? {
         guard firstBytes.count >= FixedHeader.byteCount,
             let header = UInt64(bigEndianBytes: firstBytes.prefix(FixedHeader.byteCount))

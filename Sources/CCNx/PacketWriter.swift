@@ -39,7 +39,8 @@ struct PacketWriter {
     }
 
     mutating func container(
-        _ type: UInt16, _ body: (inout PacketWriter) throws(Failure) -> Void
+        _ type: UInt16,
+        _ body: (inout PacketWriter) throws(Failure) -> Void
     ) throws(Failure) {
         append(type)
         let lengthOffset = count

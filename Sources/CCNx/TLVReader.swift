@@ -34,7 +34,10 @@ struct TLVReader {
         let length = Int(wire[start + 2]) << 8 | Int(wire[start + 3])
         let valueStart = start + Self.headerByteCount
         guard length <= end - valueStart else {
-            throw Failure(.invalid, "field at byte \(start) of a packet is longer than what holds it")
+            throw Failure(
+                .invalid,
+                "field at byte \(start) of a packet is longer than what holds it"
+            )
         }
         offset = valueStart + length
         return TLV(type: type, start: start, value: valueStart..<offset)

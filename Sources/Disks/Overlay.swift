@@ -117,14 +117,17 @@ final class Overlay: Sendable {
         let numbers =
             last - first >= Self.stripeCount
             ? Array(0..<Self.stripeCount) : (first...last).map { $0 % Self.stripeCount }.sorted()
-        return try withStripes(numbers[...], body)
+        var value: Value?
+        try withStripes(numbers[...]) { () throws(Failure) in value = try body() }
+        guard let value else { preconditionFailure("the body ran") }
+        return value
     }
 
-    private func withStripes<Value>(
-        _ numbers: ArraySlice<Int>, _ body: () throws(Failure) -> Value
-    ) throws(Failure) -> Value {
+    private func withStripes(
+        _ numbers: ArraySlice<Int>, _ body: () throws(Failure) -> Void
+    ) throws(Failure) {
         guard let first = numbers.first else { return try body() }
-        return try stripes[first].lock.withLock { (_) throws(Failure) in
+        try stripes[first].lock.withLock { (_) throws(Failure) in
             try withStripes(numbers.dropFirst(), body)
         }
     }

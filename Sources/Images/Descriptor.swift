@@ -11,9 +11,7 @@ struct Descriptor: ~Copyable, Sendable {
 
     /// Opens what is at `path` for reading.
     init(reading path: String) throws(Failure) {
-        guard !path.utf8.contains(0) else {
-            throw Failure(.invalid, "a path may not contain a zero byte")
-        }
+        try requirePath(path)
         // The string lives until the call returns; open keeps no pointer to it.
         number = try systemCall("cannot open \(path)") {
             unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
@@ -26,7 +24,8 @@ struct Descriptor: ~Copyable, Sendable {
         return Descriptor(
             owning: try systemCall("cannot duplicate a file descriptor") {
                 fcntl(number, F_DUPFD_CLOEXEC, lowest)
-            })
+            }
+        )
     }
 
     /// Hands the number to another owner.
@@ -51,7 +50,9 @@ extension Descriptor {
 
     /// Up to `limit` bytes at `offset`; fewer only at the end of the file.
     borrowing func bytes(
-        at offset: Int, limit: Int, of path: String
+        at offset: Int,
+        limit: Int,
+        of path: String
     ) throws(Failure) -> [UInt8] {
         let number = number
         var bytes = [UInt8](repeating: 0, count: limit)
@@ -89,7 +90,8 @@ struct DescriptorPair: ~Copyable {
     /// - Parameter isBlocking: otherwise a full pair drops what is written, an empty one has nothing.
     init(isBlocking: Bool) throws(Failure) {
         var ends: [Int32] = [-1, -1]
-        let flags = isBlocking ? SocketType.closeOnExec : SocketType.closeOnExec | SocketType.nonBlocking
+        let flags =
+            isBlocking ? SocketType.closeOnExec : SocketType.closeOnExec | SocketType.nonBlocking
         // socketpair writes the two numbers the array has room for.
         _ = try systemCall("cannot make a socket pair") {
             unsafe socketpair(AF_UNIX, SocketType.stream | flags, 0, &ends)

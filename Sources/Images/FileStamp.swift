@@ -15,6 +15,7 @@ struct FileStamp: Sendable, Equatable {
     private let modifiedNanoseconds: Int
 
     init(path: String) throws(Failure) {
+        try requirePath(path)
         var status = stat()
         // stat fills the structure it is given and keeps no pointer.
         _ = try systemCall("cannot read \(path)") { unsafe stat(path, &status) }
@@ -54,8 +55,10 @@ struct FileStamp: Sendable, Equatable {
             throw Failure(.isDirectory, "\(path) is a directory, not a disk image")
         case .other:
             throw Failure(
-                .invalid, "\(path) is neither a file nor a block device",
-                hint: "a pipe is read from standard input, as raw bytes: give - instead of a path")
+                .invalid,
+                "\(path) is neither a file nor a block device",
+                hint: "a pipe is read from standard input, as raw bytes: give - instead of a path"
+            )
         }
     }
 
@@ -63,8 +66,10 @@ struct FileStamp: Sendable, Equatable {
     func requireUnchanged(since earlier: FileStamp, at path: String) throws(Failure) {
         guard self == earlier else {
             throw Failure(
-                .io, "\(path) was changed while it was being read",
-                hint: "stop what writes to it, such as a running virtual machine, and start again")
+                .io,
+                "\(path) was changed while it was being read",
+                hint: "stop what writes to it, such as a running virtual machine, and start again"
+            )
         }
     }
 }

@@ -23,13 +23,17 @@ enum ImageSignature {
     static let headLimit = 1024
 
     static func format(
-        head: [UInt8], tail: [UInt8], path: String
+        head: [UInt8],
+        tail: [UInt8],
+        path: String
     ) throws(Failure) -> ImageFormat {
         if let format = supported(head) { return format }
         if let foreign = foreign(head: head, tail: tail) {
             throw Failure(
-                .unsupported, "\(path) is \(foreign.what), which is not read here",
-                hint: foreign.remedy(path))
+                .unsupported,
+                "\(path) is \(foreign.what), which is not read here",
+                hint: foreign.remedy(path)
+            )
         }
         return .raw
     }
@@ -47,11 +51,14 @@ enum ImageSignature {
     }
 
     private static func foreign(head: [UInt8], tail: [UInt8]) -> ForeignFormat? {
-        if head.holds("conectix") || tail.holds("conectix") { return .convertible("a VHD image", "vpc") }
+        if head.holds("conectix") || tail.holds("conectix") {
+            return .convertible("a VHD image", "vpc")
+        }
         if head.holds("QFI\u{fb}") {
             return switch head.bigEndian32(at: 4) {
             case 1: .convertible("a qcow image of version 1", "qcow")
-            default: .other("a qcow2 image of an unknown version", "convert it with a newer qemu-img")
+            default:
+                .other("a qcow2 image of an unknown version", "convert it with a newer qemu-img")
             }
         }
         if head.holds("QED\0") { return .convertible("a QED image", "qed") }

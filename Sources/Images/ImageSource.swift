@@ -59,6 +59,16 @@ struct ExtentList {
 
     var isComplete: Bool { end >= limit }
 
+    /// The part of the extents that lies in a range within this one's.
+    func extents(from offset: Int, byteCount: Int) -> [ImageExtent] {
+        extents.compactMap { (extent) in
+            let start = max(extent.offset, offset)
+            let end = min(extent.end, offset + byteCount)
+            return start < end
+                ? ImageExtent(offset: start, byteCount: end - start, kind: extent.kind) : nil
+        }
+    }
+
     /// The next run, which begins where the last one ended.
     mutating func append(byteCount: Int, kind: ImageExtent.Kind) {
         let byteCount = min(byteCount, limit - end)
@@ -78,6 +88,8 @@ let sectorSize = 512
 /// A caller's mistake, not the image's.
 func requireRange(from offset: Int, byteCount: Int, in virtualSize: Int) {
     precondition(
-        offset >= 0 && byteCount >= 0 && byteCount <= virtualSize && offset <= virtualSize - byteCount,
-        "a read must lie within the disk")
+        offset >= 0 && byteCount >= 0 && byteCount <= virtualSize
+            && offset <= virtualSize - byteCount,
+        "a read must lie within the disk"
+    )
 }

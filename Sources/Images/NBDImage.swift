@@ -20,6 +20,8 @@ package final class NBDImage: ImageSource {
     private let chain: ImageChain
     private let server: ImageServer
     private let knowsExtents: Bool
+    /// Of offsets and lengths of commands; divides the size of a sector.
+    private let alignment: Int
     private let turn = Atomic(0)
 
     /// - Throws: `.corrupt` for a truncated or damaged image, before a byte is read; `.invalid` if it
@@ -31,8 +33,9 @@ package final class NBDImage: ImageSource {
         chain = try ImageChain(path: path, format: format)
         server = try ImageServer(path: path, format: format)
         let connection = server.connections[0]
-        (virtualSize, knowsExtents) = try connection.withHandle { (handle) throws(Failure) in
-            (try handle.byteCount(), handle.knowsExtents)
+        (virtualSize, knowsExtents, alignment) = try connection.withHandle {
+            (handle) throws(Failure) in
+            (try handle.byteCount(), handle.knowsExtents, handle.alignment)
         }
         self.path = path
         self.format = format
@@ -40,6 +43,9 @@ package final class NBDImage: ImageSource {
             throw Failure(.io, "\(path) was changed while it was being opened")
         }
         try RawImage.requireWholeSectors(virtualSize, path: "the disk in \(path)")
+        guard sectorSize % alignment == 0 else {
+            throw Failure(.unsupported, "\(path) can be read in blocks of \(alignment) bytes only")
+        }
     }
 
     deinit {
@@ -50,19 +56,25 @@ package final class NBDImage: ImageSource {
 
     package func extents(from offset: Int, byteCount: Int) throws(Failure) -> [ImageExtent] {
         requireRange(from: offset, byteCount: byteCount, in: virtualSize)
-        var list = ExtentList(from: offset, byteCount: byteCount)
         guard knowsExtents else {
+            var list = ExtentList(from: offset, byteCount: byteCount)
             list.append(byteCount: byteCount, kind: .data)
             return list.extents
         }
+        let start = offset / alignment * alignment
+        let end = (offset + byteCount + alignment - 1) / alignment * alignment
+        var list = ExtentList(from: start, byteCount: end - start)
         let deadline = ContinuousClock.now + NBDImage.commandLimit
         try withHandle("tell the extents") { (handle) throws(Failure) in
             while !list.isComplete {
                 try handle.appendExtents(
-                    to: &list, limit: NBDImage.extentsLimit, deadline: deadline)
+                    to: &list,
+                    limit: NBDImage.extentsLimit,
+                    deadline: deadline
+                )
             }
         }
-        return list.extents
+        return list.extents(from: offset, byteCount: byteCount)
     }
 
     package func read(at offset: Int, into buffer: inout OutputRawSpan) throws(Failure) {
@@ -72,17 +84,56 @@ package final class NBDImage: ImageSource {
         try unsafe buffer.withUnsafeMutableBytes { (bytes, count) throws(Failure) in
             let start = offset - count
             while count < bytes.count {
-                let length = min(bytes.count - count, NBDImage.readLimit)
-                let piece = unsafe UnsafeMutableRawBufferPointer(
-                    rebasing: bytes[count..<count + length])
-                let position = start + count
-                try withHandle("read \(length) bytes at \(position)") { (handle) throws(Failure) in
-                    unsafe try handle.read(
-                        at: position, into: piece,
-                        deadline: ContinuousClock.now + NBDImage.commandLimit)
-                }
-                count += length
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
+                count += try unsafe readPiece(at: start + count, into: rest)
             }
+        }
+    }
+
+    /// Reads as much of `rest` as one command can, and answers how much that was.
+    @unsafe private func readPiece(
+        at position: Int,
+        into rest: UnsafeMutableRawBufferPointer
+    ) throws(Failure) -> Int {
+        let length = min(rest.count, NBDImage.readLimit) / alignment * alignment
+        guard position % alignment == 0, length > 0 else {
+            return try unsafe readPartOfBlock(at: position, into: rest)
+        }
+        let piece = unsafe UnsafeMutableRawBufferPointer(rebasing: rest[..<length])
+        try unsafe command(at: position, into: piece)
+        return length
+    }
+
+    /// The beginning or the end of a range that is not aligned, through a copy of its block.
+    @unsafe private func readPartOfBlock(
+        at position: Int,
+        into rest: UnsafeMutableRawBufferPointer
+    ) throws(Failure) -> Int {
+        let skipped = position % alignment
+        let block = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: alignment,
+            alignment: alignment
+        )
+        defer { unsafe block.deallocate() }
+        try unsafe command(at: position - skipped, into: block)
+        let length = min(rest.count, alignment - skipped)
+        unsafe rest.copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: block[skipped..<skipped + length])
+        )
+        return length
+    }
+
+    @unsafe private func command(
+        at position: Int,
+        into piece: UnsafeMutableRawBufferPointer
+    ) throws(Failure) {
+        try withHandle("read \(piece.count) bytes at \(position)") {
+            (handle) throws(Failure) in
+            unsafe try handle.read(
+                at: position,
+                into: piece,
+                deadline: ContinuousClock.now + NBDImage.commandLimit
+            )
         }
     }
 

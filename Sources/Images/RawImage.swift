@@ -35,7 +35,8 @@ package final class RawImage: ImageSource {
                 .invalid,
                 "\(path) has \(byteCount) bytes, which is no whole number of \(sectorSize)-byte sectors",
                 hint: "if nothing is missing from it, fill the last sector with zeros:"
-                    + " truncate -s %\(sectorSize) \(path)")
+                    + " truncate -s %\(sectorSize) \(path)"
+            )
         }
     }
 
@@ -104,7 +105,9 @@ package final class RawImage: ImageSource {
 
     private func shrunk(at offset: Int) -> Failure {
         Failure(
-            .io, "\(path) ends at byte \(offset) but had \(virtualSize) bytes when it was opened",
-            hint: "something truncated it while it was being read")
+            .io,
+            "\(path) ends at byte \(offset) but had \(virtualSize) bytes when it was opened",
+            hint: "something truncated it while it was being read"
+        )
     }
 }

@@ -17,7 +17,8 @@ package struct StreamImage: ~Copyable {
     ///   - format: `.raw` if the bytes must not be asked what they are; else they may not be in a
     ///     format of images or archives, which a stream cannot be read in.
     package init(
-        descriptor: Int32 = STDIN_FILENO, name: String = "standard input",
+        descriptor: Int32 = STDIN_FILENO,
+        name: String = "standard input",
         format: ImageFormat? = nil
     ) throws(Failure) {
         if let format, format != .raw {
@@ -67,8 +68,10 @@ package struct StreamImage: ~Copyable {
 
     private static func unsupported(_ format: ImageFormat, name: String) -> Failure {
         Failure(
-            .unsupported, "\(name) holds a \(format.rawValue) image, which cannot be read as a stream",
-            hint: "write it to a file and give its path; - reads raw bytes only")
+            .unsupported,
+            "\(name) holds a \(format.rawValue) image, which cannot be read as a stream",
+            hint: "write it to a file and give its path; - reads raw bytes only"
+        )
     }
 
     private func requireWholeSectors() throws(Failure) {
@@ -79,7 +82,8 @@ package struct StreamImage: ~Copyable {
                     ? "\(name) is empty"
                     : "\(name) has \(byteCount) bytes,"
                         + " which is no whole number of \(sectorSize)-byte sectors",
-                hint: "what feeds it may have failed half-way")
+                hint: "what feeds it may have failed half-way"
+            )
         }
     }
 }

@@ -41,12 +41,20 @@ func systemCall<Result: SignedInteger>(
 
 /// As above, with the phrase that becomes the message of the failure.
 func systemCall<Result: SignedInteger>(
-    _ doing: @autoclosure () -> String, _ call: () -> Result
+    _ doing: @autoclosure () -> String,
+    _ call: () -> Result
 ) throws(Failure) -> Result {
     do throws(SystemError) {
         return try systemCall(call)
     } catch {
         throw error.failure(doing())
+    }
+}
+
+/// A system call would take such a path for the one that ends at the zero byte.
+func requirePath(_ path: String) throws(Failure) {
+    guard !path.utf8.contains(0) else {
+        throw Failure(.invalid, "a path may not contain a zero byte")
     }
 }
 

@@ -36,7 +36,8 @@ package enum KeyAlgorithm: Hashable, Sendable {
                 throw Failure(
                     .unsupported,
                     "RSA key has \(bits) bits; \(permittedRSABits.lowerBound) to "
-                        + "\(permittedRSABits.upperBound) are accepted")
+                        + "\(permittedRSABits.upperBound) are accepted"
+                )
             }
             return .rsa(bits: bits)
         }
@@ -45,7 +46,10 @@ package enum KeyAlgorithm: Hashable, Sendable {
                 throw Failure(.unsupported, "EC key spells its curve out; name secp384r1 instead")
             }
             guard curve == "secp384r1" || curve == "P-384" else {
-                throw Failure(.unsupported, "EC key is on curve \(curve); only secp384r1 is accepted")
+                throw Failure(
+                    .unsupported,
+                    "EC key is on curve \(curve); only secp384r1 is accepted"
+                )
             }
             return .ecP384
         }

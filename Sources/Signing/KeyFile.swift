@@ -11,7 +11,10 @@ enum KeyFile {
 
     static func content(of pem: [UInt8]) throws(Failure) -> Content {
         guard pem.count <= maximumByteCount else {
-            throw Failure(.tooLarge, "key file has \(pem.count) bytes; the limit is \(maximumByteCount)")
+            throw Failure(
+                .tooLarge,
+                "key file has \(pem.count) bytes; the limit is \(maximumByteCount)"
+            )
         }
         let text = String(decoding: pem, as: UTF8.self)
         let labels = text.split(whereSeparator: \.isNewline)
@@ -35,13 +38,17 @@ enum KeyFile {
         switch content {
         case .encryptedPrivateKey:
             Failure(
-                .unsupported, "private key is encrypted with a passphrase",
-                hint: "decrypt it with 'openssl pkey -in KEY -out PLAINKEY'")
+                .unsupported,
+                "private key is encrypted with a passphrase",
+                hint: "decrypt it with 'openssl pkey -in KEY -out PLAINKEY'"
+            )
         case .publicKey: Failure(.invalid, "file holds a public key where \(wanted) is wanted")
         case .certificate:
             Failure(
-                .invalid, "file holds a certificate where \(wanted) is wanted",
-                hint: "extract its key with 'openssl x509 -in CERTIFICATE -pubkey -noout'")
+                .invalid,
+                "file holds a certificate where \(wanted) is wanted",
+                hint: "extract its key with 'openssl x509 -in CERTIFICATE -pubkey -noout'"
+            )
         case .privateKey: Failure(.invalid, "file holds a private key where \(wanted) is wanted")
         case .somethingElse: Failure(.invalid, "file holds no key in PEM form")
         }

@@ -27,7 +27,10 @@ package struct PrivateKey: Sendable {
             handle = KeyHandle.generateEC(group: "P-384")
         }
         guard let handle else {
-            throw Failure(.unavailable, "no \(algorithm) key could be made: \(OpenSSLErrors.take())")
+            throw Failure(
+                .unavailable,
+                "no \(algorithm) key could be made: \(OpenSSLErrors.take())"
+            )
         }
         return try PrivateKey(handle)
     }

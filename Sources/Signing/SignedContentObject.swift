@@ -16,7 +16,8 @@ package enum SignedContentObject {
             algorithm: key.algorithm.validationAlgorithm,
             keyId: key.publicKey.keyId,
             publicKeyDER: key.publicKey.derBytes,
-            signatureTimeMilliseconds: signatureTimeMilliseconds)
+            signatureTimeMilliseconds: signatureTimeMilliseconds
+        )
         let unsigned = try PacketEncoder(chunkCodes: chunkCodes)
             .prepare(.contentObject(object), validation: validation)
         let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in

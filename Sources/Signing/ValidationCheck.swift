@@ -26,7 +26,9 @@ package enum ValidationCheck {
         }
         guard validation.algorithm == key.algorithm.validationAlgorithm else {
             throw Failure(
-                .untrusted, "\(what) is signed with \(validation.algorithm), not by an \(key)")
+                .untrusted,
+                "\(what) is signed with \(validation.algorithm), not by an \(key)"
+            )
         }
         let isGenuine = packet.withValidatedBytes { bytes in
             key.verify(validation.payload, of: bytes)
@@ -49,7 +51,9 @@ package enum ValidationCheck {
     /// The public key in a packet, which may be anyone's; nil if there is none.
     /// - Throws: `.corrupt` if it is not the key that the packet's KeyId names.
     package static func embeddedKey(of packet: DecodedPacket) throws(Failure) -> PublicKey? {
-        guard let validation = packet.validation, let der = validation.publicKeyDER else { return nil }
+        guard let validation = packet.validation, let der = validation.publicKeyDER else {
+            return nil
+        }
         try checkKeyId(of: validation, title(of: packet))
         return try PublicKey(der: der)
     }

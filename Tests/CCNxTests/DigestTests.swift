@@ -15,12 +15,17 @@ import Testing
     }
 
     @Test func refusesAnotherNumberOfBytes() {
-        for count in [0, 31, 33] { #expect(SHA256Digest(bytes: [UInt8](repeating: 0, count: count)) == nil) }
-        for hex in ["", "zz", String(repeating: "0", count: 63), String(repeating: "g", count: 64)] {
+        for count in [0, 31, 33] {
+            #expect(SHA256Digest(bytes: [UInt8](repeating: 0, count: count)) == nil)
+        }
+        for hex in ["", "zz", String(repeating: "0", count: 63), String(repeating: "g", count: 64)]
+        {
             #expect(SHA256Digest(hex: hex) == nil)
         }
         let bytes = [UInt8](repeating: 0, count: 40)
-        for offset in [-1, 9, 40, Int.max] { #expect(SHA256Digest(in: bytes.span, at: offset) == nil) }
+        for offset in [-1, 9, 40, Int.max] {
+            #expect(SHA256Digest(in: bytes.span, at: offset) == nil)
+        }
     }
 
     @Test func sortsByItsBytes() {
@@ -37,8 +42,10 @@ import Testing
     @Test func matchesPublishedValues() {
         let descending = (0..<32).map { UInt8(31 - $0) }
         let cases: [([UInt8], UInt32)] = [
-            ([], 0), (Array("123456789".utf8), 0xE306_9283), ([UInt8](repeating: 0, count: 32), 0x8A91_36AA),
-            ([UInt8](repeating: 0xFF, count: 32), 0x62A8_AB43), ((0..<32).map { UInt8($0) }, 0x46DD_794E),
+            ([], 0), (Array("123456789".utf8), 0xE306_9283),
+            ([UInt8](repeating: 0, count: 32), 0x8A91_36AA),
+            ([UInt8](repeating: 0xFF, count: 32), 0x62A8_AB43),
+            ((0..<32).map { UInt8($0) }, 0x46DD_794E),
             (descending, 0x113F_DB5C),
         ]
         for (bytes, checksum) in cases { #expect(CRC32C.checksum(bytes.span) == checksum) }

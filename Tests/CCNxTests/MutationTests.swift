@@ -18,7 +18,7 @@ struct SeededGenerator: RandomNumberGenerator {
 
 @Suite struct MutationTests {
     #if DEBUG
-    static let roundsPerVector = 6_000
+    static let roundsPerVector = 20_000
     #else
     static let roundsPerVector = 120_000
     #endif
@@ -35,13 +35,19 @@ struct SeededGenerator: RandomNumberGenerator {
             let damaged = Self.damage(original, using: &generator)
             guard let decoded = try? PacketDecoder.decode(damaged) else { continue }
             acceptedCount += 1
-            guard let canonical = try? PacketEncoder.encode(decoded.packet, validation: decoded.validation)
+            guard
+                let canonical = try? PacketEncoder.encode(
+                    decoded.packet,
+                    validation: decoded.validation
+                )
             else { continue }
             let again = try? PacketDecoder.decode(canonical)
             if again?.validation != decoded.validation || again == nil {
                 Issue.record("seed \(seed), round \(round): \(Hex.string(damaged))")
             }
-            if case .contentObject(let object) = decoded.packet, again?.packet != .contentObject(object) {
+            if case .contentObject(let object) = decoded.packet,
+                again?.packet != .contentObject(object)
+            {
                 Issue.record("seed \(seed), round \(round): \(Hex.string(damaged))")
             }
         }
@@ -49,7 +55,8 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 
     private static func damage(
-        _ original: [UInt8], using generator: inout SeededGenerator
+        _ original: [UInt8],
+        using generator: inout SeededGenerator
     ) -> [UInt8] {
         var bytes = original
         for _ in 0..<Int.random(in: 1...3, using: &generator) {

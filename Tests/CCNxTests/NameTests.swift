@@ -11,17 +11,22 @@ import Testing
     }
 
     @Test(arguments: [
-        "ccnx:/", "ccnx:/a", "ccnx:/mycorp.com/app1/linuxvm", "ccnx:/a/Chunk=0x00", "ccnx:/a/Chunk=0x0100",
-        "ccnx:/a%2Fb/%00%FF", "ccnx:/IPID=0x01", "ccnx:/a/App:0=0x", "ccnx:/a/App:4095=0xff", "ccnx:/a/0x0013=0x07",
-        "ccnx:/a/Name=", "ccnx:/a/Name=..", "ccnx:/a/Name=.", "ccnx:/a/0x0005=0x0001", "ccnx:/-._~/%40object/x%3Dy",
+        "ccnx:/", "ccnx:/a", "ccnx:/mycorp.com/app1/linuxvm", "ccnx:/a/Chunk=0x00",
+        "ccnx:/a/Chunk=0x0100",
+        "ccnx:/a%2Fb/%00%FF", "ccnx:/IPID=0x01", "ccnx:/a/App:0=0x", "ccnx:/a/App:4095=0xff",
+        "ccnx:/a/0x0013=0x07",
+        "ccnx:/a/Name=", "ccnx:/a/Name=..", "ccnx:/a/Name=.", "ccnx:/a/0x0005=0x0001",
+        "ccnx:/-._~/%40object/x%3Dy",
     ])
     func printsCanonicalURIsAsTheyWereRead(_ uri: String) throws {
         #expect(try Name(uri: uri).uri == uri)
     }
 
     @Test(arguments: [
-        ("ccnx:/Name=foo", "ccnx:/foo"), ("ccnx:/%61%2f", "ccnx:/a%2F"), ("ccnx:/@object", "ccnx:/%40object"),
-        ("ccnx:/a/Chunk=0x0A", "ccnx:/a/Chunk=0x0a"), ("ccnx:/\u{fc}", "ccnx:/%C3%BC"), ("ccnx:/App:1=xy", "ccnx:/App:1=0x7879"),
+        ("ccnx:/Name=foo", "ccnx:/foo"), ("ccnx:/%61%2f", "ccnx:/a%2F"),
+        ("ccnx:/@object", "ccnx:/%40object"),
+        ("ccnx:/a/Chunk=0x0A", "ccnx:/a/Chunk=0x0a"), ("ccnx:/\u{fc}", "ccnx:/%C3%BC"),
+        ("ccnx:/App:1=xy", "ccnx:/App:1=0x7879"),
         ("ccnx:/a/0x0005=0x07", "ccnx:/a/Chunk=0x07"), ("ccnx:/a/0x0001=b", "ccnx:/a/b"),
     ])
     func readsMoreThanItWrites(_ uri: String, _ canonical: String) throws {
@@ -29,10 +34,14 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "a", "/a/b", "http://a", "ccnx:", "ccnx:a", "ccnx://host/a", "ccnx:/a//b", "ccnx:/a/", "ccnx:/a?b",
-        "ccnx:/a#b", "ccnx:/a/./b", "ccnx:/..", "ccnx:/%", "ccnx:/%4", "ccnx:/%4g", "ccnx:/a b", "ccnx:/a\nb",
-        "ccnx:/a|b", "ccnx:/Foo=1", "ccnx:/App:4096=0x00", "ccnx:/App:x=1", "ccnx:/Chunk=0x0001", "ccnx:/Chunk=0x",
-        "ccnx:/Chunk=0x000000000000000001", "ccnx:/IPID=0x1", "ccnx:/0x13=0x00", "ccnx:/0x0FFE=0x00", "ccnx:/Name=",
+        "", "a", "/a/b", "http://a", "ccnx:", "ccnx:a", "ccnx://host/a", "ccnx:/a//b", "ccnx:/a/",
+        "ccnx:/a?b",
+        "ccnx:/a#b", "ccnx:/a/./b", "ccnx:/..", "ccnx:/%", "ccnx:/%4", "ccnx:/%4g", "ccnx:/a b",
+        "ccnx:/a\nb",
+        "ccnx:/a|b", "ccnx:/Foo=1", "ccnx:/App:4096=0x00", "ccnx:/App:x=1", "ccnx:/Chunk=0x0001",
+        "ccnx:/Chunk=0x",
+        "ccnx:/Chunk=0x000000000000000001", "ccnx:/IPID=0x1", "ccnx:/0x13=0x00",
+        "ccnx:/0x0FFE=0x00", "ccnx:/Name=",
         "CCNX:/a", "ccnx:/a=b",
     ])
     func refuses(_ uri: String) {
@@ -73,14 +82,19 @@ import Testing
         #expect(try Name(uri: "ccnx:/a/z") < Name(uri: "ccnx:/b"))
     }
 
-    @Test(arguments: ["ccnx:/mycorp.com/app1", "ccnx:/a/b/c", "ccnx:/m\u{fc}nchen/x", "ccnx:/a/b%20c", "ccnx:/a/localhost"])
+    @Test(arguments: [
+        "ccnx:/mycorp.com/app1", "ccnx:/a/b/c", "ccnx:/m\u{fc}nchen/x", "ccnx:/a/b%20c",
+        "ccnx:/a/localhost",
+    ])
     func acceptsTemplateNames(_ uri: String) {
         #expect(kind(uri, template: true) == nil)
     }
 
     @Test(arguments: [
-        "ccnx:/", "ccnx:/a", "ccnx:/localhost/vm", "ccnx:/a/@object", "ccnx:/a/.hidden", "ccnx:/.a/b", "ccnx:/a/b%2Fc",
-        "ccnx:/a/%00", "ccnx:/a/x%0Ay", "ccnx:/a/%7F", "ccnx:/a/%C2%85", "ccnx:/a/%FF", "ccnx:/a/Chunk=0x00", "ccnx:/a/Name=/b", "ccnx:/a/Name=..",
+        "ccnx:/", "ccnx:/a", "ccnx:/localhost/vm", "ccnx:/a/@object", "ccnx:/a/.hidden",
+        "ccnx:/.a/b", "ccnx:/a/b%2Fc",
+        "ccnx:/a/%00", "ccnx:/a/x%0Ay", "ccnx:/a/%7F", "ccnx:/a/%C2%85", "ccnx:/a/%FF",
+        "ccnx:/a/Chunk=0x00", "ccnx:/a/Name=/b", "ccnx:/a/Name=..",
         "ccnx:/a/App:1=0x01", "nonsense",
     ])
     func refusesTemplateNames(_ uri: String) {
@@ -89,7 +103,8 @@ import Testing
 
     @Test func boundsTemplateNames() throws {
         func uri(segments: Int, length: Int) -> String {
-            "ccnx:" + String(repeating: "/" + String(repeating: "x", count: length), count: segments)
+            "ccnx:"
+                + String(repeating: "/" + String(repeating: "x", count: length), count: segments)
         }
         #expect(kind(uri(segments: 32, length: 255), template: true) == nil)
         #expect(kind(uri(segments: 33, length: 1), template: true) == .invalid)

@@ -27,7 +27,8 @@ struct RawPacket {
     }
 
     static let name = field(0, field(1, Array("a".utf8)))
-    static func interest(_ message: [UInt8], headers: [UInt8] = [], after: [UInt8] = []) -> [UInt8] {
+    static func interest(_ message: [UInt8], headers: [UInt8] = [], after: [UInt8] = []) -> [UInt8]
+    {
         RawPacket(headers: headers, body: field(1, message) + after).bytes
     }
     static func object(_ message: [UInt8], headers: [UInt8] = [], after: [UInt8] = []) -> [UInt8] {
@@ -56,7 +57,8 @@ private let nestedHash = field(1, digest)
     }
 
     private func refuses(
-        _ wire: [UInt8], as kind: Failure.Kind = .invalid,
+        _ wire: [UInt8],
+        as kind: Failure.Kind = .invalid,
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         do {
@@ -72,7 +74,10 @@ private let nestedHash = field(1, digest)
     @Test func skipsUnknownFieldsPaddingAndOrganisationsOwn() throws {
         let noise = field(0x0FFE, [0, 0, 0]) + field(0x0FFF, [0, 0, 1, 9]) + field(0x1234, [1])
         let wire = RawPacket.interest(
-            name + noise + field(1, [5]), headers: noise + field(1, [1, 0]) + noise, after: noise)
+            name + noise + field(1, [5]),
+            headers: noise + field(1, [1, 0]) + noise,
+            after: noise
+        )
         let interest = try interest(wire)
         #expect(interest.payload == [5])
         #expect(interest.lifetimeMilliseconds == 256)
@@ -89,11 +94,15 @@ private let nestedHash = field(1, digest)
         let cacheTime = field(2, [0, 0, 0, 0, 0, 0, 0, 5])
         let hash = field(3, nestedHash)
         #expect(
-            try object(RawPacket.object(name, headers: hash + cacheTime)).recommendedCacheTimeMilliseconds
-                == 5)
+            try object(RawPacket.object(name, headers: hash + cacheTime))
+                .recommendedCacheTimeMilliseconds
+                == 5
+        )
         #expect(
-            try object(RawPacket.object(name, headers: cacheTime + hash)).recommendedCacheTimeMilliseconds
-                == 5)
+            try object(RawPacket.object(name, headers: cacheTime + hash))
+                .recommendedCacheTimeMilliseconds
+                == 5
+        )
     }
 
     @Test func readsRestrictions() throws {
@@ -105,8 +114,12 @@ private let nestedHash = field(1, digest)
 
     @Test func tellsThatARestrictionUsesAnotherHash() throws {
         let sha512 = field(2, [UInt8](repeating: 1, count: 64))
-        #expect(try interest(RawPacket.interest(name + field(3, sha512))).hasUnsupportedHashRestriction)
-        #expect(try interest(RawPacket.interest(name + field(2, sha512))).hasUnsupportedHashRestriction)
+        #expect(
+            try interest(RawPacket.interest(name + field(3, sha512))).hasUnsupportedHashRestriction
+        )
+        #expect(
+            try interest(RawPacket.interest(name + field(2, sha512))).hasUnsupportedHashRestriction
+        )
     }
 
     @Test func readsANamelessObject() throws {
@@ -124,7 +137,9 @@ private let nestedHash = field(1, digest)
     }
 
     @Test func readsTheEndChunkNumberUnderAnotherCode() throws {
-        var decoder = PacketDecoder(chunkCodes: ChunkCodes(segmentType: 0x10, endChunkNumberField: 0x0C))
+        var decoder = PacketDecoder(
+            chunkCodes: ChunkCodes(segmentType: 0x10, endChunkNumberField: 0x0C)
+        )
         let decoded = try decoder.decode(RawPacket.object(name + field(0x0C, [7])))
         guard case .contentObject(let object) = decoded.packet else { return }
         #expect(object.endChunkNumber == 7)

@@ -25,7 +25,11 @@ import Testing
     @Test(arguments: [("plain", "non"), ("crc32c", "crc"), ("rsa", "rsa")])
     func readsInterests(_ file: String, _ kind: String) throws {
         let decoded = try decode("cefore-interest-\(file)-chunk00")
-        let expected = Interest(name: name(kind, chunk: 0), hopLimit: 32, lifetimeMilliseconds: 2_000)
+        let expected = Interest(
+            name: name(kind, chunk: 0),
+            hopLimit: 32,
+            lifetimeMilliseconds: 2_000
+        )
         #expect(decoded.packet == .interest(expected))
     }
 

@@ -30,7 +30,9 @@ struct ImageFormatTests {
     func refusesAKnownFormatThatIsNotReadWithItsRemedy(_ index: Int) throws {
         let signature = ImageFormatTests.signatures[index]
         let path = try images.write(
-            signature.bytes + [UInt8](repeating: 0, count: 4096 - signature.bytes.count), as: "a")
+            signature.bytes + [UInt8](repeating: 0, count: 4096 - signature.bytes.count),
+            as: "a"
+        )
         let failure = #expect(throws: Failure.self) { _ = try ImageFormat.detect(path: path) }
         #expect(failure?.kind == .unsupported)
         #expect(failure?.message.contains(signature.says) == true)

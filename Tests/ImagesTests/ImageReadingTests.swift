@@ -14,7 +14,9 @@ struct ImageReadingTests {
     }
 
     private func requireSame(
-        _ path: String, _ expected: [UInt8], _ format: ImageFormat,
+        _ path: String,
+        _ expected: [UInt8],
+        _ format: ImageFormat,
         _ location: SourceLocation = #_sourceLocation
     ) throws {
         #expect(try ImageFormat.detect(path: path) == format, sourceLocation: location)
@@ -45,13 +47,20 @@ struct ImageReadingTests {
     ])
     func readsEveryKindOfQcow2(_ options: String) throws {
         try requireSame(
-            images.convert(to: .qcow2, as: "a.qcow2", options: options), disk, .qcow2)
+            images.convert(to: .qcow2, as: "a.qcow2", options: options),
+            disk,
+            .qcow2
+        )
     }
 
     @Test(arguments: ["zlib", "zstd"])
     func readsACompressedQcow2(_ method: String) throws {
         let path = try images.convert(
-            to: .qcow2, as: "a.qcow2", options: "compression_type=\(method)", isCompressed: true)
+            to: .qcow2,
+            as: "a.qcow2",
+            options: "compression_type=\(method)",
+            isCompressed: true
+        )
         try requireSame(path, disk, .qcow2)
     }
 
@@ -61,24 +70,53 @@ struct ImageReadingTests {
     ])
     func readsEveryKindOfVMDK(_ kind: String) throws {
         try requireSame(
-            images.convert(to: .vmdk, as: "a.vmdk", options: "subformat=\(kind)"), disk, .vmdk)
+            images.convert(to: .vmdk, as: "a.vmdk", options: "subformat=\(kind)"),
+            disk,
+            .vmdk
+        )
     }
 
     @Test(arguments: ["fixed", "dynamic"])
     func readsEveryKindOfVHDX(_ kind: String) throws {
         try requireSame(
-            images.convert(to: .vhdx, as: "a.vhdx", options: "subformat=\(kind)"), disk, .vhdx)
+            images.convert(to: .vhdx, as: "a.vhdx", options: "subformat=\(kind)"),
+            disk,
+            .vhdx
+        )
     }
 
     @Test func readsAChainOfBackingFiles() throws {
         _ = try images.convert(to: .qcow2, as: "base.qcow2")
-        try images.run("qemu-img", "create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "mid.qcow2")
+        try images.run(
+            "qemu-img",
+            "create",
+            "-f",
+            "qcow2",
+            "-b",
+            "base.qcow2",
+            "-F",
+            "qcow2",
+            "mid.qcow2"
+        )
         try images.run("qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 100k", "mid.qcow2")
         try images.run(
-            "qemu-img", "create", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", "top.qcow2", "8M")
+            "qemu-img",
+            "create",
+            "-f",
+            "qcow2",
+            "-b",
+            "mid.qcow2",
+            "-F",
+            "qcow2",
+            "top.qcow2",
+            "8M"
+        )
         try images.run("qemu-io", "-f", "qcow2", "-c", "write -z 0 64k", "top.qcow2")
         var expected = disk + [UInt8](repeating: 0, count: (8 << 20) - disk.count)
-        expected.replaceSubrange(1 << 20..<(1 << 20) + 102_400, with: repeatElement(7, count: 102_400))
+        expected.replaceSubrange(
+            1 << 20..<(1 << 20) + 102_400,
+            with: repeatElement(7, count: 102_400)
+        )
         expected.replaceSubrange(0..<65_536, with: repeatElement(0, count: 65_536))
         try requireSame(images.path("top.qcow2"), expected, .qcow2)
     }
@@ -87,7 +125,17 @@ struct ImageReadingTests {
         let base = Array(disk[..<700_100])
         try images.write(base, as: "base.raw")
         try images.run(
-            "qemu-img", "create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2", "1M")
+            "qemu-img",
+            "create",
+            "-f",
+            "qcow2",
+            "-b",
+            "base.raw",
+            "-F",
+            "raw",
+            "top.qcow2",
+            "1M"
+        )
         let image = try ImageSources.open(path: images.path("top.qcow2"))
         #expect(try readWhole(image) == base + [UInt8](repeating: 0, count: (1 << 20) - base.count))
     }
@@ -114,11 +162,13 @@ struct ImageReadingTests {
                 ImageExtent(offset: 0, byteCount: 8 << 20, kind: .zero),
                 ImageExtent(offset: 8 << 20, byteCount: 1 << 20, kind: .data),
                 ImageExtent(offset: 9 << 20, byteCount: 7 << 20, kind: .zero),
-            ])
+            ]
+        )
         #expect(
             try image.extents(from: 8_900_000, byteCount: 1000) == [
                 ImageExtent(offset: 8_900_000, byteCount: 1000, kind: .data)
-            ])
+            ]
+        )
         #expect(try image.extents(from: 0, byteCount: 0) == [])
     }
 
@@ -128,7 +178,8 @@ struct ImageReadingTests {
         #expect(
             try image.extents(from: 0, byteCount: 100 << 30) == [
                 ImageExtent(offset: 0, byteCount: 100 << 30, kind: .zero)
-            ])
+            ]
+        )
     }
 
     @Test(arguments: [ImageFormat.raw, .qcow2])

@@ -83,6 +83,17 @@ struct ImageServerTests {
         #expect(await reader.value != nil)
     }
 
+    @Test func theServerEndsWhenItsReaderIsKilled() async throws {
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
+            let image = try ImageSources.open(path: path)
+            _ = try read(image, at: 0, byteCount: 512)
+            kill(getpid(), SIGKILL)
+        }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while try !servers().isEmpty, ContinuousClock.now < deadline { usleep(1000) }
+        #expect(try servers() == [])
+    }
+
     /// An image another program writes to is refused, and nobody can begin to write to ours.
     @Test func theImageIsLockedWhileItIsServed() throws {
         let image = try ImageSources.open(path: path)
@@ -100,7 +111,8 @@ struct ImageServerTests {
         // Other tests open images at this moment; a name that stays is one that lasts a second.
         let sockets = names.filter { $0.hasPrefix("ccnfs-") }
         let deadline = ContinuousClock.now + .seconds(5)
-        while sockets.contains(where: { FileManager.default.fileExists(atPath: folder + "/" + $0) }),
+        while sockets.contains(where: { FileManager.default.fileExists(atPath: folder + "/" + $0) }
+        ),
             ContinuousClock.now < deadline
         {
             usleep(1000)

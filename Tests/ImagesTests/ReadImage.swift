@@ -3,7 +3,8 @@ import Images
 
 /// An array of at most `capacity` bytes that `body` appends.
 func bytes(
-    capacity: Int, _ body: (inout OutputRawSpan) throws(Failure) -> Void
+    capacity: Int,
+    _ body: (inout OutputRawSpan) throws(Failure) -> Void
 ) throws(Failure) -> [UInt8] {
     // The memory lives until the end of the function; the array copies what was appended.
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)

@@ -5,7 +5,8 @@ import Testing
 
 struct StreamImageTests {
     /// What `stream` gives, in pieces of `piece` bytes.
-    private func readAll(_ bytes: [UInt8], piece: Int, format: ImageFormat? = nil) throws -> [UInt8] {
+    private func readAll(_ bytes: [UInt8], piece: Int, format: ImageFormat? = nil) throws -> [UInt8]
+    {
         let pipe = Pipe()
         let writer = Thread {
             try? pipe.fileHandleForWriting.write(contentsOf: Data(bytes))
@@ -37,7 +38,8 @@ struct StreamImageTests {
     }
 
     @Test func refusesAStreamOfAnotherFormat() throws {
-        let bytes: [UInt8] = [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3] + [UInt8](repeating: 0, count: 504)
+        let bytes: [UInt8] =
+            [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3] + [UInt8](repeating: 0, count: 504)
         let failure = #expect(throws: Failure.self) { _ = try readAll(bytes, piece: 4096) }
         #expect(failure?.kind == .unsupported)
         #expect(failure?.message.contains("qcow2") == true)

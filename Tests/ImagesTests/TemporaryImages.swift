@@ -12,7 +12,9 @@ final class TemporaryImages: Sendable {
     init() throws {
         folder = NSTemporaryDirectory() + "images-\(UUID().uuidString)"
         try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true)
+            atPath: folder,
+            withIntermediateDirectories: true
+        )
     }
 
     deinit {
@@ -29,30 +31,39 @@ final class TemporaryImages: Sendable {
 
     /// A disk with data, holes, and an end that is no multiple of any cluster.
     @discardableResult
-    func makeDisk(_ name: String = "disk.raw", seed: UInt64 = 1) throws -> [UInt8] {
-        var random = SplitMix(state: seed)
+    func makeDisk(_ name: String = "disk.raw") throws -> [UInt8] {
+        try write(TemporaryImages.disk, as: name)
+        return TemporaryImages.disk
+    }
+
+    private static let disk = {
+        var random = SplitMix(state: 1)
         var bytes = [UInt8](repeating: 0, count: 6 << 20 | 3 << 9)
         for range in [0..<700_000, 2 << 20..<(2 << 20) + 4096, 5_000_001..<bytes.count] {
             for index in range { bytes[index] = random.byte() }
         }
-        try write(bytes, as: name)
         return bytes
-    }
+    }()
 
-    /// Half random, half text that compresses.
+    /// Every third byte random, so that it compresses, though not to nothing.
     @discardableResult
     func makeCompressible(_ name: String) throws -> [UInt8] {
-        var random = SplitMix(state: 7)
-        let bytes = (0..<(1 << 20) + 512).map { $0 % 3 == 0 ? random.byte() : 0x61 }
-        try write(bytes, as: name)
-        return bytes
+        try write(TemporaryImages.compressible, as: name)
+        return TemporaryImages.compressible
     }
+
+    private static let compressible = {
+        var random = SplitMix(state: 7)
+        return (0..<(1 << 20) + 512).map { $0 % 3 == 0 ? random.byte() : 0x61 }
+    }()
 
     @discardableResult
     func run(_ tool: String, _ arguments: String...) throws -> String {
         let process = Process()
         let output = Pipe()
-        process.executableURL = URL(fileURLWithPath: tool.hasPrefix("/") ? tool : "/usr/bin/\(tool)")
+        process.executableURL = URL(
+            fileURLWithPath: tool.hasPrefix("/") ? tool : "/usr/bin/\(tool)"
+        )
         process.arguments = arguments
         process.currentDirectoryURL = URL(fileURLWithPath: folder)
         process.standardOutput = output
@@ -68,8 +79,11 @@ final class TemporaryImages: Sendable {
 
     /// Converts `disk.raw` and answers the path.
     func convert(
-        _ source: String = "disk.raw", to format: ImageFormat, as name: String,
-        options: String? = nil, isCompressed: Bool = false
+        _ source: String = "disk.raw",
+        to format: ImageFormat,
+        as name: String,
+        options: String? = nil,
+        isCompressed: Bool = false
     ) throws -> String {
         let process = ["convert", "-f", "raw", "-O", format.rawValue]
         let extra = (options.map { ["-o", $0] } ?? []) + (isCompressed ? ["-c"] : [])

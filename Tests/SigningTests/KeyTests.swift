@@ -60,7 +60,9 @@ import Testing
         #expect(kind { _ = try PublicKey(pem: []) } == .invalid)
         #expect(kind { _ = try PublicKey(pem: pem("PUBLIC KEY")) } == .invalid)
         #expect(kind { _ = try PublicKey(pem: pem("CERTIFICATE")) } == .invalid)
-        #expect(kind { _ = try PrivateKey(pem: [UInt8](repeating: 65, count: 70_000)) } == .tooLarge)
+        #expect(
+            kind { _ = try PrivateKey(pem: [UInt8](repeating: 65, count: 70_000)) } == .tooLarge
+        )
         let publicPEM = try TestKeys.ec.get().publicKey.pem()
         #expect(kind { _ = try PrivateKey(pem: publicPEM) } == .invalid)
         let cutShort = Array(try TestKeys.rsa.get().pem().dropLast(200))
@@ -69,7 +71,10 @@ import Testing
 
     @Test func neverAskForAPassphrase() {
         #expect(kind { _ = try PrivateKey(pem: pem("ENCRYPTED PRIVATE KEY")) } == .unsupported)
-        let traditional = pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA")
+        let traditional = pem(
+            "RSA PRIVATE KEY",
+            "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA"
+        )
         #expect(kind { _ = try PrivateKey(pem: traditional) } == .unsupported)
         #expect(kind { _ = try PublicKey(pem: traditional) } == .unsupported)
     }

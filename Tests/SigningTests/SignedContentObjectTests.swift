@@ -7,7 +7,9 @@ import Testing
 @Suite struct SignedContentObjectTests {
     private let object = ContentObject(
         name: Name(segments: [.name("mycorp.com"), .name("app1"), .chunk(0)]),
-        payload: Array("record".utf8), expiryTimeMilliseconds: 5)
+        payload: Array("record".utf8),
+        expiryTimeMilliseconds: 5
+    )
 
     private func kind(_ body: () throws -> Void) -> Failure.Kind? {
         do {
@@ -25,7 +27,11 @@ import Testing
 
     @Test func isBelievedByWhoExpectsItsKey() throws {
         for key in [try TestKeys.rsa.get(), try TestKeys.ec.get()] {
-            let wire = try SignedContentObject.sign(object, with: key, signatureTimeMilliseconds: 77)
+            let wire = try SignedContentObject.sign(
+                object,
+                with: key,
+                signatureTimeMilliseconds: 77
+            )
             let packet = try PacketDecoder.decode(wire)
             #expect(packet.packet == .contentObject(object))
             #expect(packet.validation?.keyId == key.publicKey.keyId)
@@ -40,9 +46,13 @@ import Testing
         let keys = [try TestKeys.rsa.get(), try TestKeys.otherRSA.get(), try TestKeys.ec.get()]
         for key in keys {
             let packet = try PacketDecoder.decode(
-                try SignedContentObject.sign(object, with: key, signatureTimeMilliseconds: nil))
+                try SignedContentObject.sign(object, with: key, signatureTimeMilliseconds: nil)
+            )
             for other in keys where other.publicKey != key.publicKey {
-                #expect(kind { try ValidationCheck.verify(packet, expecting: other.publicKey) } == .untrusted)
+                #expect(
+                    kind { try ValidationCheck.verify(packet, expecting: other.publicKey) }
+                        == .untrusted
+                )
             }
         }
     }
@@ -70,7 +80,9 @@ import Testing
         let key = try TestKeys.ec.get().publicKey
         let plain = try PacketDecoder.decode(try PacketEncoder.encode(object))
         #expect(kind { try ValidationCheck.verify(plain, expecting: key) } == .untrusted)
-        let checksum = try PacketDecoder.decode(try PacketEncoder.encodeWithChecksum(.contentObject(object)))
+        let checksum = try PacketDecoder.decode(
+            try PacketEncoder.encodeWithChecksum(.contentObject(object))
+        )
         #expect(kind { try ValidationCheck.verify(checksum, expecting: key) } == .untrusted)
     }
 
@@ -78,9 +90,14 @@ import Testing
         let key = try TestKeys.ec.get()
         let other = try TestKeys.rsa.get().publicKey
         let validation = Validation(
-            algorithm: .ecSecp384R1, keyId: other.keyId, publicKeyDER: key.publicKey.derBytes)
+            algorithm: .ecSecp384R1,
+            keyId: other.keyId,
+            publicKeyDER: key.publicKey.derBytes
+        )
         let unsigned = try PacketEncoder().prepare(.contentObject(object), validation: validation)
-        let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in try key.sign(bytes) }
+        let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in
+            try key.sign(bytes)
+        }
         let packet = try PacketDecoder.decode(try unsigned.validated(by: signature))
         #expect(kind { try ValidationCheck.verify(packet, expecting: key.publicKey) } == .corrupt)
         #expect(kind { _ = try ValidationCheck.embeddedKey(of: packet) } == .corrupt)
@@ -90,7 +107,9 @@ import Testing
         let key = try TestKeys.ec.get()
         let unsigned = try PacketEncoder()
             .prepare(.contentObject(object), validation: Validation(algorithm: .ecSecp384R1))
-        let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in try key.sign(bytes) }
+        let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in
+            try key.sign(bytes)
+        }
         let packet = try PacketDecoder.decode(try unsigned.validated(by: signature))
         try ValidationCheck.verify(packet, expecting: key.publicKey)
         #expect(try ValidationCheck.embeddedKey(of: packet) == nil)
@@ -106,15 +125,30 @@ import Testing
             var damaged = packet.wire
             damaged[packet.messageRange.lowerBound + 20] ^= 1
             let altered = try PacketDecoder.decode(damaged)
-            #expect(kind { try ValidationCheck.verify(altered, expecting: key, policy: lenient) } == .untrusted)
+            #expect(
+                kind { try ValidationCheck.verify(altered, expecting: key, policy: lenient) }
+                    == .untrusted
+            )
         }
     }
 
     @Test(arguments: [
-        ("cefore-object-plain-chunk00", "c9dbc8e9e40e1c6b89635614aada661ddeae9eaa2c3103735eaf3e70efc10a9d"),
-        ("cefore-object-plain-chunk01", "07d4aff81014a562876591d6749330430e876b2df994b0354a96a68f574f8e58"),
-        ("cefore-object-crc32c-chunk01", "4e0329151bb9a0a881871251edceb8780cf9b83f8b0a4cc489b6e7d99d5a7a31"),
-        ("cefore-object-rsa-chunk01", "c9ec52770e9404ff773daf1ddfad4e95b85b99d78599c34107c32690e9054493"),
+        (
+            "cefore-object-plain-chunk00",
+            "c9dbc8e9e40e1c6b89635614aada661ddeae9eaa2c3103735eaf3e70efc10a9d"
+        ),
+        (
+            "cefore-object-plain-chunk01",
+            "07d4aff81014a562876591d6749330430e876b2df994b0354a96a68f574f8e58"
+        ),
+        (
+            "cefore-object-crc32c-chunk01",
+            "4e0329151bb9a0a881871251edceb8780cf9b83f8b0a4cc489b6e7d99d5a7a31"
+        ),
+        (
+            "cefore-object-rsa-chunk01",
+            "c9ec52770e9404ff773daf1ddfad4e95b85b99d78599c34107c32690e9054493"
+        ),
     ])
     func hasTheContentObjectHash(_ name: String, _ hex: String) throws {
         #expect(try vector(name).contentObjectHash.description == hex)

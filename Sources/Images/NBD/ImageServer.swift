@@ -39,7 +39,8 @@ final class ImageServer: Sendable {
                 "--shared=\(ImageServer.connectionCount)", "--cache=writeback", "--aio=threads",
                 "--discard=ignore", path,
             ],
-            third: listener.socket.number)
+            third: listener.socket.number
+        )
         // From here on the server alone listens: should it end, the connections do.
         _ = consume listener
         do throws(Failure) {

@@ -49,7 +49,8 @@ struct Listener: ~Copyable {
         Descriptor(
             owning: try systemCall("cannot make a socket") {
                 Glibc.socket(AF_UNIX, SocketType.stream | SocketType.closeOnExec, 0)
-            })
+            }
+        )
     }
 
     /// Lends the address of the socket at `path` to `body`.
@@ -68,7 +69,8 @@ struct Listener: ~Copyable {
             let bytes = unsafe UnsafeRawPointer(pointer)
             try unsafe body(
                 bytes.assumingMemoryBound(to: sockaddr.self),
-                socklen_t(MemoryLayout<sockaddr_un>.size))
+                socklen_t(MemoryLayout<sockaddr_un>.size)
+            )
         }
     }
 }

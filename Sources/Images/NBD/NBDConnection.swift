@@ -35,7 +35,8 @@ final class NBDConnection: Sendable {
 
     /// A handle whose command timed out is dropped before `body`'s caller gets its buffer back.
     private static func use<Result: Sendable>(
-        _ slot: inout NBDHandle?, _ body: (borrowing NBDHandle) throws(Failure) -> Result
+        _ slot: inout NBDHandle?,
+        _ body: (borrowing NBDHandle) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         guard let handle = slot.take() else {
             throw Failure(.cancelled, "the connection to the server of the image was closed")

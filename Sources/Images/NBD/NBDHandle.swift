@@ -51,6 +51,11 @@ internal import Glibc
         return Int(byteCount)
     }
 
+    /// What offsets and lengths of commands must be multiples of. 1 for most formats, 512 for VHDX.
+    var alignment: Int {
+        max(1, Int(unsafe nbd_get_block_size(handle, Int32(LIBNBD_SIZE_MINIMUM))))
+    }
+
     /// Whether the peer tells holes from data.
     var knowsExtents: Bool {
         unsafe nbd_can_meta_context(handle, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1
@@ -58,19 +63,28 @@ internal import Glibc
 
     /// Fills `buffer`, which has at most what NBD allows in one command.
     @unsafe func read(
-        at offset: Int, into buffer: UnsafeMutableRawBufferPointer,
+        at offset: Int,
+        into buffer: UnsafeMutableRawBufferPointer,
         deadline: ContinuousClock.Instant
     ) throws(Failure) {
         guard let start = buffer.baseAddress, unsafe !buffer.isEmpty else { return }
         // No callback; libnbd writes to exactly this many bytes until the command is over.
         let cookie = unsafe nbd_aio_pread(
-            handle, start, buffer.count, UInt64(offset), unsafe nbd_completion_callback(), 0)
+            handle,
+            start,
+            buffer.count,
+            UInt64(offset),
+            unsafe nbd_completion_callback(),
+            0
+        )
         try finish(cookie, deadline: deadline)
     }
 
     /// Appends what the peer says about the disk from the end of `list` on: at least one run.
     func appendExtents(
-        to list: inout ExtentList, limit: Int, deadline: ContinuousClock.Instant
+        to list: inout ExtentList,
+        limit: Int,
+        deadline: ContinuousClock.Instant
     ) throws(Failure) {
         let runs = ExtentRuns()
         // libnbd holds one reference to `runs`, which it gives back through `free` exactly once, also
@@ -86,10 +100,16 @@ internal import Glibc
             free: { (context) in
                 guard let context = unsafe context else { return }
                 unsafe Unmanaged<ExtentRuns>.fromOpaque(context).release()
-            })
+            }
+        )
         let cookie = unsafe nbd_aio_block_status(
-            handle, UInt64(min(limit, list.limit - list.end)), UInt64(list.end), callback,
-            nbd_completion_callback(), 0)
+            handle,
+            UInt64(min(limit, list.limit - list.end)),
+            UInt64(list.end),
+            callback,
+            nbd_completion_callback(),
+            0
+        )
         try finish(cookie, deadline: deadline)
         let before = list.end
         for run in runs.runs { list.append(byteCount: run.byteCount, kind: run.kind) }
@@ -100,7 +120,8 @@ internal import Glibc
 
     /// Waits for the end of a command that was given out as `cookie`, or -1 if it was not.
     private func finish(
-        _ cookie: Int64, deadline: ContinuousClock.Instant
+        _ cookie: Int64,
+        deadline: ContinuousClock.Instant
     ) throws(Failure) {
         guard cookie >= 0 else { throw NBDHandle.lastFailure() }
         try unsafe wait(until: deadline) { (handle) in
@@ -114,7 +135,8 @@ internal import Glibc
 
     /// Lets the connection work until `isDone`, which answers nil if that can no longer come about.
     private func wait(
-        until deadline: ContinuousClock.Instant, isDone: (OpaquePointer) -> Bool?
+        until deadline: ContinuousClock.Instant,
+        isDone: (OpaquePointer) -> Bool?
     ) throws(Failure) {
         while true {
             guard let done = unsafe isDone(handle) else { throw NBDHandle.lastFailure() }

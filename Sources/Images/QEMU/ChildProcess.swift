@@ -29,12 +29,17 @@ final class ChildProcess: Sendable {
     ///   - output: where standard output goes; nowhere if nil.
     ///   - third: what the child finds as descriptor 3.
     init(
-        _ executable: String, _ arguments: [String], output: Int32? = nil, third: Int32? = nil
+        _ executable: String,
+        _ arguments: [String],
+        output: Int32? = nil,
+        third: Int32? = nil
     ) throws(Failure) {
         let pair = try DescriptorPair(isBlocking: false)
         id = try Spawn.start(
-            executable, arguments,
-            descriptors: [2: pair.writer.number, 1: output, 3: third].compactMapValues { $0 })
+            executable,
+            arguments,
+            descriptors: [2: pair.writer.number, 1: output, 3: third].compactMapValues { $0 }
+        )
         errors = pair.finishWriting()
     }
 

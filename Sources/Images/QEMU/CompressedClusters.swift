@@ -23,21 +23,31 @@ struct CompressedClusters: ~Copyable {
         // cluster_bits at 20, l1_size at 36, l1_table_offset at 40, incompatible features at 72.
         let header = try file.bytes(at: 0, limit: 80, of: path)
         guard let version = header.bigEndian32(at: 4), let clusterBits = header.bigEndian32(at: 20),
-            let entryCount = header.bigEndian32(at: 36), let tableOffset = header.bigEndian64(at: 40),
+            let entryCount = header.bigEndian32(at: 36),
+            let tableOffset = header.bigEndian64(at: 40),
             9...21 ~= clusterBits, let features = header.bigEndian64(at: 72)
         else {
             throw damaged(path, "its header is not whole")
         }
         let walk = CompressedClusters(
-            path: path, file: file, byteCount: byteCount, clusterBits: Int(clusterBits))
+            path: path,
+            file: file,
+            byteCount: byteCount,
+            clusterBits: Int(clusterBits)
+        )
         let hasExtendedEntries = version >= 3 && features & extendedEntriesFlag != 0
         try walk.verify(
             table: try walk.levelOne(at: tableOffset, entryCount: Int(entryCount)),
-            entryStride: hasExtendedEntries ? 16 : 8, hasCompressed: hasCompressed)
+            entryStride: hasExtendedEntries ? 16 : 8,
+            hasCompressed: hasCompressed
+        )
     }
 
     private init(
-        path: String, file: consuming Descriptor, byteCount: Int, clusterBits: Int
+        path: String,
+        file: consuming Descriptor,
+        byteCount: Int,
+        clusterBits: Int
     ) {
         self.path = path
         self.file = file
@@ -54,7 +64,9 @@ struct CompressedClusters: ~Copyable {
     }
 
     private func verify(
-        table: [UInt8], entryStride: Int, hasCompressed: Bool
+        table: [UInt8],
+        entryStride: Int,
+        hasCompressed: Bool
     ) throws(Failure) {
         for index in stride(from: 0, to: table.count, by: 8) {
             guard let entry = table.bigEndian64(at: index) else { continue }
@@ -88,7 +100,9 @@ struct CompressedClusters: ~Copyable {
     private func requireEnd(_ offset: UInt64, plus length: Int) throws(Failure) {
         guard offset <= UInt64(byteCount), length <= byteCount - Int(offset) else {
             throw damaged(
-                path, "its tables refer to byte \(offset + UInt64(length)), but the file has \(byteCount)")
+                path,
+                "its tables refer to byte \(offset + UInt64(length)), but the file has \(byteCount)"
+            )
         }
     }
 }

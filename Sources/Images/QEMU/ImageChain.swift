@@ -24,8 +24,10 @@ struct ImageChain: Sendable {
         }
         guard reports.count <= ImageChain.layerLimit else {
             throw Failure(
-                .tooLarge, "\(path) stands on more than \(ImageChain.layerLimit) images",
-                hint: "merge them with qemu-img convert")
+                .tooLarge,
+                "\(path) stands on more than \(ImageChain.layerLimit) images",
+                hint: "merge them with qemu-img convert"
+            )
         }
         var layers: [ImageLayer] = []
         for report in reports { layers.append(try ImageLayer(report)) }
@@ -63,8 +65,10 @@ struct ImageLayer: Sendable {
         path = report.filename
         guard let format = ImageFormat(rawValue: report.format) else {
             throw Failure(
-                .unsupported, "the backing image \(path) is of format \(report.format)",
-                hint: "merge the chain into one image with qemu-img convert -O qcow2")
+                .unsupported,
+                "the backing image \(path) is of format \(report.format)",
+                hint: "merge the chain into one image with qemu-img convert -O qcow2"
+            )
         }
         self.format = format
         try ImageLayer.refuseUnsupported(report)
@@ -93,7 +97,8 @@ struct ImageLayer: Sendable {
                 .corrupt,
                 "the image \(path) has \(leaks) allocated clusters that belong to nothing:"
                     + " it is being written, was not closed, or is damaged",
-                hint: "if it is known to be good, qemu-img check -r leaks \(path) frees them")
+                hint: "if it is known to be good, qemu-img check -r leaks \(path) frees them"
+            )
         }
         try CompressedClusters.verify(path: path, hasCompressed: check.compressedClusters ?? 0 > 0)
     }
@@ -108,15 +113,19 @@ struct ImageLayer: Sendable {
         }
         if let file = report.specific?.data.dataFile {
             throw Failure(
-                .unsupported, "the image \(path) keeps its data in another file, \(file)",
-                hint: "make one file of it: qemu-img convert -O qcow2 \(path) \(path).qcow2")
+                .unsupported,
+                "the image \(path) keeps its data in another file, \(file)",
+                hint: "make one file of it: qemu-img convert -O qcow2 \(path) \(path).qcow2"
+            )
         }
         // Without a stated format QEMU would ask the first bytes of the backing file, which a guest
         // may have written: it could name any file of this machine.
         if let backing = report.backingFile, report.backingFormat == nil, report.format == "qcow2" {
             throw Failure(
-                .invalid, "the image \(path) does not say which format its backing file has",
-                hint: "tell it: qemu-img rebase -u -b \(backing) -F FORMAT \(path)")
+                .invalid,
+                "the image \(path) does not say which format its backing file has",
+                hint: "tell it: qemu-img rebase -u -b \(backing) -F FORMAT \(path)"
+            )
         }
     }
 }

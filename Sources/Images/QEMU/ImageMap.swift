@@ -7,14 +7,18 @@ struct ImageMap {
 
     /// - Throws: `.corrupt` if an image refers to bytes its file does not have.
     static func verify(
-        path: String, format: ImageFormat, layers: [ImageLayer]
+        path: String,
+        format: ImageFormat,
+        layers: [ImageLayer]
     ) throws(Failure) {
         let arguments = ["map", "--output=json", "-f", format.rawValue, path]
         var line: [UInt8] = []
         let result = try QEMUTool.image.run(arguments) { (bytes) throws(Failure) in
-            for piece in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-                .enumerated()
-            {
+            for piece in bytes.split(
+                separator: UInt8(ascii: "\n"),
+                omittingEmptySubsequences: false
+            )
+            .enumerated() {
                 if piece.offset > 0 {
                     try verify(Run(line: line), path: path, layers: layers)
                     line.removeAll(keepingCapacity: true)
@@ -32,7 +36,9 @@ struct ImageMap {
     }
 
     private static func verify(
-        _ run: Run, path: String, layers: [ImageLayer]
+        _ run: Run,
+        path: String,
+        layers: [ImageLayer]
     ) throws(Failure) {
         guard run.isData, let offset = run.offset else { return }
         guard run.depth >= 0, run.depth < layers.count, run.byteCount >= 0,
@@ -44,7 +50,9 @@ struct ImageMap {
         // A raw layer is as long as it is; an overlay may be larger than what it stands on.
         guard !overflows, end <= part.byteCount || layers[run.depth].format == .raw else {
             throw damaged(
-                part.path, "its tables refer to byte \(end), but the file has \(part.byteCount)")
+                part.path,
+                "its tables refer to byte \(end), but the file has \(part.byteCount)"
+            )
         }
     }
 

@@ -84,7 +84,10 @@ struct ImageCheck: Decodable {
         let check = try decode(ImageCheck.self, text)
         let errorCount = (check.corruptions ?? 0) + check.errors
         guard errorCount == 0 else {
-            throw damaged(path, "\(errorCount) errors, first: \(QEMUComplaint.summary(result.errors))")
+            throw damaged(
+                path,
+                "\(errorCount) errors, first: \(QEMUComplaint.summary(result.errors))"
+            )
         }
         return check
     }
@@ -93,11 +96,14 @@ struct ImageCheck: Decodable {
 /// The one sentence about an image whose tables are wrong or whose end is missing.
 func damaged(_ path: String, _ what: String) -> Failure {
     Failure(
-        .corrupt, "the image \(path) is truncated or corrupt: \(what)",
-        hint: "copy it again from where it came from; qemu-img check \(path) tells more")
+        .corrupt,
+        "the image \(path) is truncated or corrupt: \(what)",
+        hint: "copy it again from where it came from; qemu-img check \(path) tells more"
+    )
 }
 
-private func decode<Value: Decodable>(_ type: Value.Type, _ text: [UInt8]) throws(Failure) -> Value {
+private func decode<Value: Decodable>(_ type: Value.Type, _ text: [UInt8]) throws(Failure) -> Value
+{
     do {
         return try JSONDecoder().decode(type, from: Data(text))
     } catch {

@@ -10,19 +10,26 @@ enum QEMUComplaint {
         let message = "cannot open the image \(path): \(line)"
         if line.contains("Failed to get"), line.contains("lock") {
             return Failure(
-                .busy, "\(path) is being written by another program: \(line)",
-                hint: "stop the virtual machine or the program that uses it")
+                .busy,
+                "\(path) is being written by another program: \(line)",
+                hint: "stop the virtual machine or the program that uses it"
+            )
         }
         if line.contains("No such file") { return Failure(.notFound, message) }
         if line.contains("Permission denied") { return Failure(.notPermitted, message) }
         if line.contains("encrypt") || line.contains("key-secret") {
             return Failure(
-                .unsupported, "\(path) is encrypted, which is not read here",
-                hint: "decrypt it with qemu-img convert into an image without a key")
+                .unsupported,
+                "\(path) is encrypted, which is not read here",
+                hint: "decrypt it with qemu-img convert into an image without a key"
+            )
         }
         if line.contains("log that needs to be replayed") {
             return Failure(
-                .unsupported, message, hint: "replay its log: qemu-img check -r all \(path)")
+                .unsupported,
+                message,
+                hint: "replay its log: qemu-img check -r all \(path)"
+            )
         }
         if line.contains("nsupported") || line.contains("not supported") {
             return Failure(.unsupported, message)
@@ -41,7 +48,8 @@ enum QEMUComplaint {
         let lines = errors.split(separator: "\n")
         let line = lines.first { $0.contains("ERROR") || $0.contains("qemu-") } ?? lines.first ?? ""
         var words = line[...]
-        for prefix in ["qemu-img: ", "qemu-nbd: ", "ERROR: ", "ERROR "] where words.hasPrefix(prefix) {
+        for prefix in ["qemu-img: ", "qemu-nbd: ", "ERROR: ", "ERROR "]
+        where words.hasPrefix(prefix) {
             words = words.dropFirst(prefix.count)
         }
         let text = words.unicodeScalars.prefix(400).map { (scalar) in

@@ -20,25 +20,32 @@ struct QEMUTool {
 
     /// Where the program is.
     func executable() throws(Failure) -> String {
-        let folders = Spawn.path.split(separator: ":").map(String.init) + ["/usr/bin", "/usr/local/bin"]
+        let folders =
+            Spawn.path.split(separator: ":").map(String.init) + ["/usr/bin", "/usr/local/bin"]
         for folder in folders {
             let path = "\(folder)/\(name)"
             // access looks at the string for the length of the call.
             if folder.hasPrefix("/"), unsafe access(path, X_OK) == 0 { return path }
         }
         throw Failure(
-            .unavailable, "\(name) is not installed, and images other than raw ones need it",
-            hint: "apt install qemu-utils")
+            .unavailable,
+            "\(name) is not installed, and images other than raw ones need it",
+            hint: "apt install qemu-utils"
+        )
     }
 
     /// Runs it and hands each piece of its standard output to `consume`.
     func run(
-        _ arguments: [String], consume: ([UInt8]) throws(Failure) -> Void
+        _ arguments: [String],
+        consume: ([UInt8]) throws(Failure) -> Void
     ) throws(Failure) -> Result {
         let deadline = ContinuousClock.now + QEMUTool.timeLimit
         let output = try DescriptorPair(isBlocking: true)
         let child = try ChildProcess(
-            try executable(), arguments, output: output.writer.number)
+            try executable(),
+            arguments,
+            output: output.writer.number
+        )
         let reader = output.finishWriting()
         while true {
             try waitForOutput(reader, deadline: deadline)
@@ -56,7 +63,8 @@ struct QEMUTool {
     }
 
     private func waitForOutput(
-        _ reader: borrowing Descriptor, deadline: ContinuousClock.Instant
+        _ reader: borrowing Descriptor,
+        deadline: ContinuousClock.Instant
     ) throws(Failure) {
         var waiting = pollfd(fd: reader.number, events: Int16(POLLIN), revents: 0)
         let milliseconds = deadline.millisecondsLeft

@@ -9,11 +9,11 @@ enum Spawn {
     /// - Parameter descriptors: which of our descriptors becomes which number there. Standard input
     ///   is empty, what is not named goes nowhere, all else is closed on exec.
     static func start(
-        _ executable: String, _ arguments: [String], descriptors: [Int32: Int32]
+        _ executable: String,
+        _ arguments: [String],
+        descriptors: [Int32: Int32]
     ) throws(Failure) -> pid_t {
-        guard !arguments.contains(where: { $0.utf8.contains(0) }) else {
-            throw Failure(.invalid, "a path may not contain a zero byte")
-        }
+        for argument in arguments { try requirePath(argument) }
         // Copies with numbers beyond all targets: placing one never overwrites another's source.
         var copies: [(number: Int32, copy: Int32)] = []
         defer { for (_, copy) in copies { close(copy) } }
@@ -32,7 +32,9 @@ enum Spawn {
     }
 
     private static func spawn(
-        _ executable: String, _ arguments: [String], _ copies: [(number: Int32, copy: Int32)],
+        _ executable: String,
+        _ arguments: [String],
+        _ copies: [(number: Int32, copy: Int32)],
         _ id: inout pid_t
     ) -> Int32 {
         // Initialised here, destroyed at the end of the function, and used in between only.
@@ -56,13 +58,14 @@ enum Spawn {
         unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
         unsafe posix_spawnattr_setflags(
             &attributes,
-            Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+            Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)
+        )
         // Both lists end with nil and their strings live until the call returns, when the child has
         // its own copy.
         let words = unsafe ([executable] + arguments).map { unsafe strdup($0) } + [nil]
         let variables = unsafe environment.map { unsafe strdup($0) } + [nil]
         defer {
-            for unsafe word in unsafe words + variables { unsafe free(word) }
+            unsafe (words + variables).forEach { unsafe free($0) }
         }
         return unsafe posix_spawn(&id, executable, &actions, &attributes, words, variables)
     }

@@ -29,7 +29,8 @@ final class KeyHandle: @unchecked Sendable {
     }
 
     private static func generate(
-        _ type: String, _ configure: (OpaquePointer) -> CInt
+        _ type: String,
+        _ configure: (OpaquePointer) -> CInt
     ) -> KeyHandle? {
         guard let context = unsafe EVP_PKEY_CTX_new_from_name(nil, type, nil) else { return nil }
         defer { unsafe EVP_PKEY_CTX_free(context) }
@@ -83,7 +84,12 @@ final class KeyHandle: @unchecked Sendable {
         var count = 0
         var buffer = [CChar](repeating: 0, count: 80)
         let status = unsafe EVP_PKEY_get_utf8_string_param(
-            handle, parameter, &buffer, buffer.count, &count)
+            handle,
+            parameter,
+            &buffer,
+            buffer.count,
+            &count
+        )
         guard status == 1, count < buffer.count else { return nil }
         return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
@@ -99,7 +105,9 @@ final class KeyHandle: @unchecked Sendable {
 
     var publicPEM: [UInt8]? {
         let bio = MemoryBIO()
-        guard unsafe bio.withHandle({ unsafe PEM_write_bio_PUBKEY($0, handle) }) == 1 else { return nil }
+        guard unsafe bio.withHandle({ unsafe PEM_write_bio_PUBKEY($0, handle) }) == 1 else {
+            return nil
+        }
         return bio.contents()
     }
 
@@ -145,7 +153,12 @@ final class KeyHandle: @unchecked Sendable {
         let isGenuine = unsafe bytes.withUnsafeBufferPointer { message in
             let start = message.baseAddress
             return unsafe EVP_DigestVerify(
-                context, signature, signature.count, start, message.count) == 1
+                context,
+                signature,
+                signature.count,
+                start,
+                message.count
+            ) == 1
         }
         if !isGenuine { ERR_clear_error() }
         return isGenuine
@@ -163,7 +176,12 @@ final class KeyHandle: @unchecked Sendable {
         var recovered = [UInt8](repeating: 0, count: count)
         guard
             unsafe EVP_PKEY_verify_recover(
-                context, &recovered, &count, signature, signature.count) == 1
+                context,
+                &recovered,
+                &count,
+                signature,
+                signature.count
+            ) == 1
         else {
             ERR_clear_error()
             return nil

@@ -7,7 +7,9 @@ enum OpenSSLErrors {
         let code = ERR_get_error()
         ERR_clear_error()
         guard code != 0 else { return "OpenSSL gives no reason" }
-        guard let reason = unsafe ERR_reason_error_string(code) else { return "OpenSSL error \(code)" }
+        guard let reason = unsafe ERR_reason_error_string(code) else {
+            return "OpenSSL error \(code)"
+        }
         return unsafe String(cString: reason)
     }
 }

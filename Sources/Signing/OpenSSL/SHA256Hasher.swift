@@ -1,6 +1,6 @@
+package import CCNx
 import COpenSSL
 import Glibc
-package import CCNx
 
 /// Computes one SHA-256 digest after another, each from any number of pieces.
 ///
@@ -33,7 +33,8 @@ package final class SHA256Hasher {
     /// The digest of everything since the last one; starts afresh.
     package func finalize() -> SHA256Digest {
         let digest = unsafe withUnsafeTemporaryAllocation(
-            byteCount: SHA256Digest.byteCount, alignment: MemoryLayout<UInt64>.alignment
+            byteCount: SHA256Digest.byteCount,
+            alignment: MemoryLayout<UInt64>.alignment
         ) { output in
             let bytes = unsafe output.baseAddress?.assumingMemoryBound(to: UInt8.self)
             let status = unsafe EVP_DigestFinal_ex(context, bytes, nil)
@@ -42,7 +43,8 @@ package final class SHA256Hasher {
                 word0: UInt64(bigEndian: output.load(fromByteOffset: 0, as: UInt64.self)),
                 word1: UInt64(bigEndian: output.load(fromByteOffset: 8, as: UInt64.self)),
                 word2: UInt64(bigEndian: output.load(fromByteOffset: 16, as: UInt64.self)),
-                word3: UInt64(bigEndian: output.load(fromByteOffset: 24, as: UInt64.self)))
+                word3: UInt64(bigEndian: output.load(fromByteOffset: 24, as: UInt64.self))
+            )
         }
         start()
         return digest
