@@ -56,5 +56,17 @@ let package = Package(
                 "CCNx", "Failures", "Files", "Profiles", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: house),
+        .target(
+            name: "Namespace",
+            dependencies: [
+                "CCNx", "Disks", "Failures", "Files", "Profiles", "Store", "Templates",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
+            name: "FUSE",
+            dependencies: [
+                "CFUSE", "Failures", "Files", "Namespace", "Profiles",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
     ]
 )

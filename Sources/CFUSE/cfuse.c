@@ -1,6 +1,7 @@
 #include "cfuse.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <sys/sysmacros.h>
 
 int cfuse_session_loop(struct fuse_session *session, unsigned max_threads,

@@ -279,6 +279,9 @@ extension VirtualMachines {
         }
     }
 
+    /// Every change so far is on disk when this returns.
+    package func synchronizeNames() throws(Failure) { try database.synchronize() }
+
     /// Makes everything of every disk durable; for an orderly end.
     package func flushAll() async -> [Failure] {
         var failures: [Failure] = []

@@ -18,16 +18,6 @@ struct Descriptor: ~Copyable, Sendable {
         }
     }
 
-    /// The same open file under a number of at least `lowest`.
-    borrowing func duplicate(lowest: Int32) throws(Failure) -> Descriptor {
-        let number = number
-        return Descriptor(
-            owning: try systemCall("cannot duplicate a file descriptor") {
-                fcntl(number, F_DUPFD_CLOEXEC, lowest)
-            }
-        )
-    }
-
     /// Hands the number to another owner.
     consuming func release() -> Int32 {
         let number = number

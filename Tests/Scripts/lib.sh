@@ -218,3 +218,20 @@ make_key() {
 }
 
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+
+# A small image with data, zeros that are written and holes: small_image FILE [MEBIBYTES]
+small_image() {
+    local megabytes=${2:-64}
+    rm -f "$1"
+    truncate -s "${megabytes}M" "$1"
+    dd if=/dev/urandom of="$1" bs=1M count=$((megabytes / 8)) conv=notrunc status=none
+    dd if=/dev/zero of="$1" bs=1M seek=$((megabytes / 4)) count=1 conv=notrunc status=none
+    # Not at the edge of anything.
+    dd if=/dev/urandom of="$1" bs=4608 seek=$((megabytes * 150)) count=37 conv=notrunc status=none
+}
+
+# Bytes that a folder takes on disk.
+allocated_bytes() { du -s -B1 "$@" | awk '{ sum += $1 } END { print sum }'; }
+
+# Of the mount only: what the node has in its own page cache stays.
+forget_pages() { dd if="$1" iflag=nocache count=0 status=none; }

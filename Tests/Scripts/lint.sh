@@ -25,7 +25,8 @@ python3 Tests/Scripts/lint.py .build/package.json || status=1
 
 mapfile -t scripts < <(grep -rlE '^#!/bin/(ba)?sh' .ci Mounts Tests --include='*' 2> /dev/null | sort)
 if command -v shellcheck > /dev/null; then
-    shellcheck -x -P Tests/Scripts "${scripts[@]}" || status=1
+    # SC2317: functions that are handed to `check` or `timed` look unreachable.
+    shellcheck -x -P Tests/Scripts -e SC2317 "${scripts[@]}" || status=1
 else
     for script in "${scripts[@]}"; do
         bash -n "$script" || status=1

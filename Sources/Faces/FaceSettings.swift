@@ -1,0 +1,19 @@
+/// The bounds of everything a face keeps, and its patience.
+package struct FaceSettings: Hashable, Sendable {
+    /// Faces at once; further neighbours are turned away.
+    package var faceCount = 1_024
+    /// Bytes waiting to be sent on one face. What does not fit is dropped: who asked will ask again.
+    package var queuedByteCount = 8 << 20
+    /// A face that has sent nothing for so long, with a full queue, is closed.
+    package var stallMilliseconds: Int64 = 30_000
+    package var maximumPacketLength = 65_535
+    package var connectTimeoutMilliseconds: Int64 = 5_000
+    /// The first pause before connecting again; it doubles with each failure.
+    package var reconnectMilliseconds: Int64 = 100
+    package var maximumReconnectMilliseconds: Int64 = 30_000
+    /// A connection that lasted so long counts as a success, so that the next pause is short.
+    package var stableMilliseconds: Int64 = 10_000
+    package var listenBacklog: Int32 = 128
+
+    package init() {}
+}

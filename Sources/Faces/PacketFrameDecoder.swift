@@ -1,0 +1,32 @@
+import CCNx
+import NIOCore
+
+/// Cuts a stream into packets by their PacketLength. Keeps less than one packet, and gives up at the
+/// first header that cannot be followed, because nothing after it can be found again.
+struct PacketFrameDecoder: ByteToMessageDecoder {
+    typealias InboundOut = [UInt8]
+
+    let maximumPacketLength: Int
+
+    mutating func decode(
+        context: ChannelHandlerContext, buffer: inout ByteBuffer
+    ) throws -> DecodingState {
+        guard let header = buffer.getInteger(at: buffer.readerIndex, as: UInt64.self) else {
+            return .needMoreData
+        }
+        let packetLength = try PacketFraming.packetLength(
+            header: header, maximum: maximumPacketLength)
+        guard let bytes = buffer.readBytes(length: packetLength) else { return .needMoreData }
+        context.fireChannelRead(wrapInboundOut(bytes))
+        return .continue
+    }
+
+    /// The neighbour ends the stream. Half a packet at its end is lost with it.
+    mutating func decodeLast(
+        context: ChannelHandlerContext, buffer: inout ByteBuffer, seenEOF: Bool
+    ) throws -> DecodingState {
+        let state = try decode(context: context, buffer: &buffer)
+        if case .needMoreData = state { buffer.clear() }
+        return state
+    }
+}

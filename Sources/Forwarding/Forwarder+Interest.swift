@@ -1,0 +1,210 @@
+package import CCNx
+
+/// The path of an Interest (RFC 8569 section 2.4.4).
+extension Forwarder {
+    mutating func receive(
+        _ interest: Interest,
+        in packet: DecodedPacket,
+        from face: FaceId,
+        scope: FaceScope,
+        now: UInt64
+    ) -> [ForwarderAction] {
+        counters.interestsReceived += 1
+        if interest.hasUnsupportedHashRestriction {
+            return refuse(packet, .unsupportedHashRestriction, to: face)
+        }
+        if scope == .remote, interest.name.isOfLocalScope {
+            return refuse(packet, .prohibited, to: face)
+        }
+        var hopLimit = interest.hopLimit
+        if scope == .remote {
+            guard hopLimit > 0 else { return refuse(packet, .hopLimitExceeded, to: face) }
+            hopLimit -= 1
+        }
+        if interest.lifetimeMilliseconds == 0 {
+            return forwardWithoutReply(interest, packet, hopLimit: hopLimit, from: face)
+        }
+        let lifetime = min(
+            interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
+            limits.maximumLifetimeMilliseconds)
+        let origin = PendingInterest.Origin(face: face, packet: packet, expiry: now + lifetime)
+        let key = InterestKey(interest)
+        if let serial = pit.serial(of: key), let entry = pit[serial] {
+            if entry.expiry > now {
+                return join(serial, entry, origin, hopLimit: hopLimit, now: now)
+            }
+            // Its time was over, only nobody has said so yet.
+            _ = remove(serial)
+        }
+        return begin(interest, key, origin, hopLimit: hopLimit)
+    }
+
+    /// The content store's answer to ``ForwarderAction/lookUpContent(_:_:)``; nil is a miss.
+    package mutating func contentStoreAnswered(
+        _ token: LookupToken, with object: DecodedPacket?, now: UInt64
+    ) -> [ForwarderAction] {
+        guard let entry = pit[token.serial], entry.isLookingUp else { return [] }
+        guard let object else {
+            return forward(token.serial, now: now) { $0 }
+        }
+        counters.contentStoreHits += 1
+        _ = remove(token.serial)
+        return send(object, to: entry.origins.filter { $0.expiry > now }.map(\.face))
+    }
+
+    // MARK: Into the PIT
+
+    private mutating func begin(
+        _ interest: Interest,
+        _ key: InterestKey,
+        _ origin: PendingInterest.Origin,
+        hopLimit: UInt8
+    ) -> [ForwarderAction] {
+        guard pit.count < limits.pendingInterestCount, hasRoom(for: origin) else {
+            return refuse(origin.packet, .noResources, to: origin.face)
+        }
+        let serial = pit.insert(
+            PendingInterest(
+                key: key,
+                origins: [origin],
+                packet: origin.packet,
+                arrival: origin.face,
+                hopLimit: hopLimit,
+                expiry: origin.expiry))
+        book(origin, serial)
+        return [.lookUpContent(LookupToken(serial: serial), interest)]
+    }
+
+    /// A similar Interest is pending. A repeat from the same face is a retransmission and goes on, to a
+    /// face that was not asked yet if there is one; so does one that may go further than any before it.
+    /// Everything else waits with the others.
+    private mutating func join(
+        _ serial: UInt64,
+        _ entry: PendingInterest,
+        _ origin: PendingInterest.Origin,
+        hopLimit: UInt8,
+        now: UInt64
+    ) -> [ForwarderAction] {
+        let known = entry.origins.firstIndex { $0.face == origin.face }
+        if known == nil {
+            guard entry.origins.count < limits.originCountPerInterest, hasRoom(for: origin) else {
+                return refuse(origin.packet, .noResources, to: origin.face)
+            }
+            book(origin, serial)
+        } else if let known {
+            pendingByteCount += origin.packet.wire.count - entry.origins[known].packet.wire.count
+        }
+        let goesFurther = hopLimit > entry.hopLimit
+        pit.update(serial) { entry in
+            if let known {
+                entry.origins[known].packet = origin.packet
+                entry.origins[known].expiry = max(entry.origins[known].expiry, origin.expiry)
+            } else {
+                entry.origins.append(origin)
+            }
+            entry.expiry = max(entry.expiry, origin.expiry)
+            if goesFurther || known != nil && hopLimit == entry.hopLimit {
+                entry.packet = origin.packet
+                entry.arrival = origin.face
+                entry.hopLimit = hopLimit
+            }
+        }
+        // Until the store has answered nothing was sent, so there is nothing to send again.
+        guard !entry.isLookingUp, known != nil || goesFurther else {
+            counters.interestsAggregated += 1
+            return []
+        }
+        guard !goesFurther else { return forward(serial, now: now) { $0 } }
+        return forward(serial, now: now) { candidates in
+            let asked = entry.nextHops
+            return candidates.filter { face in !asked.contains { $0.face == face } }
+                + candidates.filter { face in asked.contains { $0.face == face && $0.isAwaited } }
+                + candidates.filter { face in asked.contains { $0.face == face && !$0.isAwaited } }
+        }
+    }
+
+    private func hasRoom(for origin: PendingInterest.Origin) -> Bool {
+        guard let state = faces[origin.face] else { return false }
+        return state.originCount < limits.pendingInterestCountPerFace
+            && pendingByteCount + origin.packet.wire.count <= limits.pendingByteCount
+    }
+
+    private mutating func book(_ origin: PendingInterest.Origin, _ serial: UInt64) {
+        pendingByteCount += origin.packet.wire.count
+        faces[origin.face]?.originCount += 1
+        faces[origin.face]?.entries.insert(serial)
+    }
+
+    // MARK: Out to next hops
+
+    /// Sends the entry's Interest to the first of its candidates, in the order that `arrange` gives
+    /// them; the others are asked if that one gives it back.
+    private mutating func forward(
+        _ serial: UInt64, now: UInt64, arrange: ([FaceId]) -> [FaceId]
+    ) -> [ForwarderAction] {
+        guard let entry = pit[serial] else { return [] }
+        let candidates = candidates(
+            for: entry.key.name, hopLimit: entry.hopLimit, excluding: entry.arrival)
+        pit.update(serial) { entry in
+            entry.isLookingUp = false
+            entry.untried = arrange(candidates.faces)
+        }
+        return tryNext(serial, otherwise: candidates.reasonForNone, now: now)
+    }
+
+    /// Asks the next candidate; if there is none and nobody is left to wait for, gives the Interest
+    /// back to everyone who waits.
+    mutating func tryNext(
+        _ serial: UInt64, otherwise code: ReturnCode, now: UInt64
+    ) -> [ForwarderAction] {
+        while let entry = pit[serial], let face = entry.untried.first {
+            pit.update(serial) { _ = $0.untried.removeFirst() }
+            guard faces[face] != nil else { continue }
+            pit.update(serial) { $0.noteSent(to: face) }
+            faces[face]?.entries.insert(serial)
+            counters.interestsForwarded += 1
+            return [.sendInterest(entry.packet, hopLimit: entry.hopLimit, to: face)]
+        }
+        guard let entry = pit[serial], !entry.isAwaitingAnyone else { return [] }
+        _ = remove(serial)
+        let told = entry.returnCode ?? code
+        return entry.origins.filter { $0.expiry > now && faces[$0.face] != nil }
+            .flatMap { refuse($0.packet, told, to: $0.face) }
+    }
+
+    /// RFC 8569 section 2.4.4: the longest prefix's next hops but the one it came from; none on another
+    /// machine if the hop limit is used up or the name is of local scope.
+    private func candidates(
+        for name: Name, hopLimit: UInt8, excluding arrival: FaceId
+    ) -> (faces: [FaceId], reasonForNone: ReturnCode) {
+        let routed = fib.nextHops(for: name).map(\.face).filter { $0 != arrival }
+        let isLocalOnly = hopLimit == 0 || name.isOfLocalScope
+        let reachable = isLocalOnly ? routed.filter { faces[$0]?.scope == .local } : routed
+        let isHopLimitReason = hopLimit == 0 && !routed.isEmpty && reachable.isEmpty
+        return (reachable, isHopLimitReason ? .hopLimitExceeded : .noRoute)
+    }
+
+    /// An Interest with lifetime 0 expects no answer, so it leaves no trace here.
+    private mutating func forwardWithoutReply(
+        _ interest: Interest, _ packet: DecodedPacket, hopLimit: UInt8, from face: FaceId
+    ) -> [ForwarderAction] {
+        let candidates = candidates(for: interest.name, hopLimit: hopLimit, excluding: face)
+        guard let next = candidates.faces.first else { return [] }
+        counters.interestsForwarded += 1
+        return [.sendInterest(packet, hopLimit: hopLimit, to: next)]
+    }
+
+    private mutating func refuse(
+        _ packet: DecodedPacket, _ code: ReturnCode, to face: FaceId
+    ) -> [ForwarderAction] {
+        counters.interestsReturned += 1
+        return [.sendInterestReturn(packet, code: code, to: face)]
+    }
+}
+
+extension Name {
+    /// Such a name means something on this machine only.
+    var isOfLocalScope: Bool { segments.first == Self.localScopeSegment }
+
+    private static let localScopeSegment = NameSegment.name(Name.localScope)
+}

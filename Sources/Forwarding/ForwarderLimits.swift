@@ -1,0 +1,21 @@
+/// Everything the forwarder keeps is bounded by one of these.
+package struct ForwarderLimits: Hashable, Sendable {
+    /// Pending Interests, all faces together.
+    package var pendingInterestCount = 65_536
+    /// Pending Interests that one face waits for, so that one neighbour cannot fill the table.
+    package var pendingInterestCountPerFace = 16_384
+    /// Faces that wait for one pending Interest.
+    package var originCountPerInterest = 256
+    /// Bytes of the Interests that are kept to be sent again or returned.
+    package var pendingByteCount = 64 << 20
+    /// How long an Interest waits if it does not say (RFC 8569 section 2.4.2).
+    package var defaultLifetimeMilliseconds: UInt64 = 2_000
+    /// How long an Interest waits at most, whatever it says.
+    package var maximumLifetimeMilliseconds: UInt64 = 60_000
+    /// Routes, all prefixes together.
+    package var routeCount = 65_536
+    /// Segments of a prefix that is routed.
+    package var prefixSegmentCount = 32
+
+    package init() {}
+}

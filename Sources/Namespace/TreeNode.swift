@@ -1,0 +1,36 @@
+internal import CCNx
+internal import Disks
+internal import Templates
+
+/// What an inode stands for.
+enum TreeNode: Sendable {
+    /// A namespace, or a template at its newest version; the empty name is the root.
+    case directory(Name)
+    case versions(Name)
+    case version(Name, Int)
+    case tags(Name)
+    case tag(Name, String)
+    /// A disk, a carried file or the record of one version.
+    case templateFile(Name, version: Int, file: String)
+    case localhost
+    case machine(id: Int64)
+    case machineInfo(id: Int64)
+    case disk(Disk)
+
+    /// Tells two nodes apart; the inode number is made from it, so it never names other bytes later.
+    func identity(recordId: String = "") -> String {
+        switch self {
+        case .directory(let name): "d \(name)"
+        case .versions(let name): "vs \(name)"
+        case .version(let name, let number): "v \(number) \(name)"
+        case .tags(let name): "ts \(name)"
+        case .tag(let name, let tag): "t \(tag) \(name)"
+        case .templateFile(let name, let version, let file):
+            "f \(recordId) \(version) \(name) \(file)"
+        case .localhost: "l"
+        case .machine(let id): "m \(id)"
+        case .machineInfo(let id): "i \(id)"
+        case .disk(let disk): "k \(disk.id)"
+        }
+    }
+}

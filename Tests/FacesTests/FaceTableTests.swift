@@ -1,0 +1,244 @@
+import CCNx
+import Faces
+import Failures
+import Foundation
+import NIOCore
+import NIOPosix
+import Testing
+
+@Suite(.timeLimit(.minutes(1))) struct FaceTableTests {
+    private let anyPort = FaceAddress.tcp(host: "127.0.0.1", port: 0)
+
+    private func temporarySocket() -> String {
+        "/tmp/ccnfs-faces-\(UInt64.random(in: 0...(.max))).sock"
+    }
+
+    private func exchange(over listening: FaceAddress) async throws {
+        let (left, right) = (TestNode(), TestNode())
+        let address = try await left.table.listen(on: listening)
+        right.table.connect(to: address)
+        await left.events.waitForUps(1)
+        await right.events.waitForUps(1)
+        let (there, back) = (try #require(left.events.ups.first), try #require(right.events.ups.first))
+        #expect(there.direction == .incoming && back.direction == .outgoing)
+        #expect(back.address == address)
+        #expect(there.scope == address.scope && back.scope == address.scope)
+        let wires = try (0..<100).map { try interestWire("ccnx:/n/\($0)", payload: 1_000 * ($0 % 60)) }
+        for wire in wires {
+            #expect(try await left.send(wire, on: there.id))
+            #expect(try await right.send(wire, on: back.id))
+        }
+        await left.events.waitForPackets(wires.count)
+        await right.events.waitForPackets(wires.count)
+        #expect(left.events.received == wires)
+        #expect(right.events.received == wires)
+        await right.table.shutDown()
+        await left.events.waitForDowns(1)
+        #expect(left.events.downFailures.first == .some(nil))
+        await left.table.shutDown()
+    }
+
+    @Test func exchangesPacketsOverTCP() async throws {
+        try await exchange(over: anyPort)
+    }
+
+    @Test func exchangesPacketsOverAUnixSocket() async throws {
+        let path = temporarySocket()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await exchange(over: .unix(path: path))
+    }
+
+    @Test func putsSplitPacketsTogetherAndTakesCoalescedOnesApart() async throws {
+        let node = TestNode()
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        let wires = try ["ccnx:/a", "ccnx:/b/c", "ccnx:/d"].map { try interestWire($0) }
+        for byte in wires[0] { try await peer.send([byte]) }
+        try await peer.send(wires[1] + wires[2] + wires[0] + wires[1].prefix(9))
+        try await peer.send(wires[1].dropFirst(9))
+        await node.events.waitForPackets(5)
+        #expect(node.events.received == [wires[0], wires[1], wires[2], wires[0], wires[1]])
+        await node.table.shutDown()
+    }
+
+    @Test(arguments: [
+        [0x02, 0, 0, 20, 0, 0, 0, 8], [1, 0, 0, 7, 0, 0, 0, 8], Array("GET / HTTP/1.1\r\n\r\n".utf8),
+        [1, 0, 0, 12, 32, 0, 0, 8, 0, 1, 0, 9], [1, 0, 0, 9, 32, 0, 0, 8, 0],
+    ] as [[UInt8]])
+    func closesOnlyTheFaceThatSendsGarbage(_ garbage: [UInt8]) async throws {
+        let node = TestNode()
+        let address = try await node.table.listen(on: anyPort)
+        let good = try await RawPeer(to: address)
+        await node.events.waitForUps(1)
+        let bad = try await RawPeer(to: address)
+        await node.events.waitForUps(2)
+        let wire = try interestWire("ccnx:/a")
+        try await bad.send(wire + garbage + wire)
+        try await bad.channel.closeFuture.get()
+        await node.events.waitForDowns(1)
+        #expect(node.events.downFailures.first??.kind == .invalid)
+        #expect(node.events.received == [wire])
+        try await good.send(wire)
+        await node.events.waitForPackets(2)
+        #expect(node.events.downFailures.count == 1)
+        await node.table.shutDown()
+    }
+
+    @Test func dropsPacketsOfAnotherTypeWithoutClosing() async throws {
+        let node = TestNode()
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        let wire = try interestWire("ccnx:/a")
+        var ping = wire
+        ping[1] = 5
+        try await peer.send(ping + wire)
+        await node.events.waitForPackets(1)
+        #expect(node.events.received == [wire])
+        await node.table.shutDown()
+    }
+
+    @Test func refusesPacketsAboveAConfiguredLength() async throws {
+        let node = TestNode { $0.maximumPacketLength = 100 }
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        try await peer.send(try interestWire("ccnx:/a", payload: 200))
+        await node.events.waitForDowns(1)
+        #expect(node.events.downFailures.first??.kind == .invalid)
+        await node.table.shutDown()
+    }
+
+    @Test func takesHalfAPacketAtTheEndForAnEnd() async throws {
+        let node = TestNode()
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        await node.events.waitForUps(1)
+        try await peer.send(try interestWire("ccnx:/a").dropLast())
+        try await peer.channel.close()
+        await node.events.waitForDowns(1)
+        #expect(node.events.received == [])
+        await node.table.shutDown()
+    }
+
+    @Test func connectsAgainWithANewFaceAfterThePeerWasAway() async throws {
+        let (left, right) = (TestNode(), TestNode())
+        let address = try await left.table.listen(on: anyPort)
+        right.table.connect(to: address)
+        right.table.connect(to: address)
+        await right.events.waitForUps(1)
+        await left.table.shutDown()
+        await right.events.waitForDowns(1)
+        let again = TestNode()
+        #expect(try await again.table.listen(on: address) == address)
+        await right.events.waitForUps(2)
+        #expect(Set(right.events.ups.map(\.id)).count == 2)
+        #expect(right.events.ups.allSatisfy { $0.address == address })
+        right.table.disconnect(from: address)
+        await right.events.waitForDowns(2)
+        await right.table.shutDown()
+        await again.table.shutDown()
+    }
+
+    @Test func keepsTryingUntilThePeerIsThere() async throws {
+        let path = temporarySocket()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let (left, right) = (TestNode(), TestNode())
+        right.table.connect(to: .unix(path: path))
+        _ = try await left.table.listen(on: .unix(path: path))
+        await right.events.waitForUps(1)
+        await right.table.shutDown()
+        await left.table.shutDown()
+    }
+
+    @Test func takesOverASocketThatWasLeftBehindButNotOneInUse() async throws {
+        let path = temporarySocket()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let first = TestNode()
+        _ = try await first.table.listen(on: .unix(path: path))
+        let second = TestNode()
+        await #expect { try await second.table.listen(on: .unix(path: path)) } throws: {
+            ($0 as? Failure)?.kind == .busy
+        }
+        await first.table.shutDown()
+        // Closing leaves the file, as a killed process would.
+        #expect(FileManager.default.fileExists(atPath: path))
+        _ = try await second.table.listen(on: .unix(path: path))
+        await second.table.shutDown()
+    }
+
+    @Test func leavesAFileThatIsNoSocketAlone() async throws {
+        let path = temporarySocket()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data("precious".utf8).write(to: URL(filePath: path))
+        let node = TestNode()
+        await #expect(throws: Failure.self) { try await node.table.listen(on: .unix(path: path)) }
+        #expect(try Data(contentsOf: URL(filePath: path)) == Data("precious".utf8))
+        await node.table.shutDown()
+    }
+
+    @Test func cannotListenTwiceOnOnePort() async throws {
+        let node = TestNode()
+        let address = try await node.table.listen(on: anyPort)
+        await #expect { try await node.table.listen(on: address) } throws: {
+            ($0 as? Failure)?.kind == .busy
+        }
+        await node.table.shutDown()
+    }
+
+    @Test func dropsWhatAPeerDoesNotTakeInsteadOfKeepingIt() async throws {
+        let node = TestNode { $0.queuedByteCount = 200_000 }
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        try await peer.channel.setOption(.autoRead, value: false).get()
+        await node.events.waitForUps(1)
+        let face = try #require(node.events.ups.first?.id)
+        let wire = try interestWire("ccnx:/a", payload: 60_000)
+        var droppedCount = 0
+        for _ in 0..<500 where try await !node.send(wire, on: face) { droppedCount += 1 }
+        #expect(droppedCount > 0)
+        let table = node.table
+        let queued = try await table.eventLoop.submit { table.queuedByteCount(of: face) }.get()
+        #expect(queued <= 200_000)
+        await node.table.shutDown()
+        #expect(try await !node.send(wire, on: face))
+    }
+
+    @Test func closesAPeerThatTakesNothingForTooLong() async throws {
+        let node = TestNode {
+            $0.queuedByteCount = 100_000
+            $0.stallMilliseconds = 1
+        }
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        try await peer.channel.setOption(.autoRead, value: false).get()
+        await node.events.waitForUps(1)
+        let face = try #require(node.events.ups.first?.id)
+        let wire = try interestWire("ccnx:/a", payload: 60_000)
+        while node.events.downFailures.isEmpty { _ = try await node.send(wire, on: face) }
+        #expect(node.events.downFailures.first??.kind == .timedOut)
+        await node.table.shutDown()
+    }
+
+    @Test func turnsAwayPeersAboveTheLimit() async throws {
+        let node = TestNode { $0.faceCount = 1 }
+        let address = try await node.table.listen(on: anyPort)
+        let first = try await RawPeer(to: address)
+        await node.events.waitForUps(1)
+        let second = try await RawPeer(to: address)
+        try await second.channel.closeFuture.get()
+        try await first.send(try interestWire("ccnx:/a"))
+        await node.events.waitForPackets(1)
+        #expect(node.events.ups.count == 1)
+        await node.table.shutDown()
+    }
+
+    @Test func closesAFaceOnDemandAndPausesReading() async throws {
+        let node = TestNode()
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        await node.events.waitForUps(1)
+        let face = try #require(node.events.ups.first?.id)
+        let table = node.table
+        try await table.eventLoop.submit { table.setReading(false, on: face) }.get()
+        try await peer.send(try interestWire("ccnx:/a"))
+        try await table.eventLoop.submit { table.setReading(true, on: face) }.get()
+        await node.events.waitForPackets(1)
+        #expect(try await table.eventLoop.submit { table.faces.map(\.id) }.get() == [face])
+        try await table.eventLoop.submit { table.close(face) }.get()
+        await node.events.waitForDowns(1)
+        try await peer.channel.closeFuture.get()
+        await node.table.shutDown()
+    }
+}

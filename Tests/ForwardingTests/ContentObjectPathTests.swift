@@ -1,0 +1,119 @@
+import CCNx
+import Forwarding
+import Testing
+
+@Suite struct ContentObjectPathTests {
+    typealias Scene = ForwarderScene
+    private let a = "ccnx:/mycorp.com/a"
+
+    private func scene() throws -> Scene {
+        var scene = Scene()
+        try scene.route("ccnx:/mycorp.com", to: Scene.upstream)
+        return scene
+    }
+
+    @Test func answersWhoAskedAndMayBeCached() throws {
+        var scene = try scene()
+        _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
+        let object = try Scene.object(a)
+        #expect(
+            scene.receive(object, from: Scene.upstream)
+                == [.cache(object), .sendContentObject(object, to: Scene.consumer)])
+        #expect(scene.receive(object, from: Scene.upstream) == [])
+        #expect(scene.forwarder.counters.objectsUnsolicited == 1)
+    }
+
+    @Test func isIgnoredIfNobodyAsked() throws {
+        var scene = try scene()
+        #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
+    }
+
+    @Test func isIgnoredFromAFaceThatWasNotAsked() throws {
+        var scene = try scene()
+        _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
+        for face in [Scene.other, Scene.consumer, Scene.local, FaceId(77)] {
+            #expect(scene.receive(try Scene.object(a), from: face) == [])
+        }
+        #expect(scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer])
+    }
+
+    @Test func isIgnoredWhileOnlyTheContentStoreWasAsked() throws {
+        var scene = try scene()
+        _ = scene.forwarder.receive(try Scene.interest(a), from: Scene.consumer, now: scene.now)
+        #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
+        #expect(scene.forwarder.pendingInterestCount == 1)
+    }
+
+    @Test func matchesTheExactNameOnly() throws {
+        var scene = try scene()
+        _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
+        #expect(scene.receive(try Scene.object(a + "/b"), from: Scene.upstream) == [])
+        #expect(scene.receive(try Scene.object("ccnx:/mycorp.com"), from: Scene.upstream) == [])
+    }
+
+    @Test func matchesAKeyIdRestrictionOnlyWithThatKeyId() throws {
+        var scene = try scene()
+        _ = scene.receive(try Scene.interest(a, keyId: keyId(1)), from: Scene.consumer)
+        #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
+        #expect(scene.receive(try Scene.object(a, keyId: keyId(2)), from: Scene.upstream) == [])
+        let actions = scene.receive(try Scene.object(a, keyId: keyId(1)), from: Scene.upstream)
+        #expect(actions.objectsTo == [Scene.consumer])
+    }
+
+    @Test func matchesAHashRestrictionOnlyWithThatHash() throws {
+        var scene = try scene()
+        let wanted = try Scene.object(a, payload: "wanted")
+        let packet = try Scene.interest(a, hash: Scene.hash(wanted))
+        _ = scene.receive(packet, from: Scene.consumer)
+        #expect(scene.receive(try Scene.object(a, payload: "forged"), from: Scene.upstream) == [])
+        #expect(scene.receive(wanted, from: Scene.upstream).objectsTo == [Scene.consumer])
+    }
+
+    @Test func withoutANameMatchesByHashAlone() throws {
+        var scene = try scene()
+        let nameless = try Scene.object(nil, payload: "nameless")
+        _ = scene.receive(try Scene.interest(a), from: Scene.other)
+        #expect(scene.receive(nameless, from: Scene.upstream) == [])
+        _ = scene.receive(try Scene.interest(a, hash: Scene.hash(nameless)), from: Scene.consumer)
+        #expect(scene.receive(try Scene.object(nil, payload: "forged"), from: Scene.upstream) == [])
+        #expect(scene.receive(nameless, from: Scene.upstream).objectsTo == [Scene.consumer])
+        #expect(scene.forwarder.pendingInterestCount == 1)
+    }
+
+    @Test func answersEveryInterestItMatchesButSendsEachFaceOneCopy() throws {
+        var scene = try scene()
+        let object = try Scene.object(a, keyId: keyId(1))
+        let hash = Scene.hash(object)
+        for (key, hash) in [(nil, nil), (keyId(1), nil), (nil, hash), (keyId(1), hash)]
+            as [(KeyId?, ContentObjectHash?)]
+        {
+            _ = scene.receive(try Scene.interest(a, keyId: key, hash: hash), from: Scene.consumer)
+            _ = scene.receive(try Scene.interest(a, keyId: key, hash: hash), from: Scene.local)
+        }
+        #expect(scene.forwarder.pendingInterestCount == 4)
+        let actions = scene.receive(object, from: Scene.upstream)
+        #expect(actions.objectsTo == [Scene.consumer, Scene.local])
+        #expect(actions.cachedCount == 1)
+        #expect(scene.forwarder.pendingInterestCount == 0)
+    }
+
+    @Test func isHashedOnlyIfAnInterestDependsOnIt() throws {
+        var forwarder = Forwarder { packet in
+            Issue.record("hashed for nothing")
+            return ForwarderScene.hash(packet)
+        }
+        forwarder.faceUp(Scene.consumer, scope: .remote)
+        forwarder.faceUp(Scene.upstream, scope: .remote)
+        try forwarder.addRoute(Name(), to: Scene.upstream)
+        guard
+            case .lookUpContent(let token, _) = forwarder.receive(
+                try Scene.interest(a), from: Scene.consumer, now: 0
+            ).first
+        else { return }
+        _ = forwarder.contentStoreAnswered(token, with: nil, now: 0)
+        let other = try Scene.object(nil)
+        #expect(forwarder.receive(other, from: Scene.upstream, now: 0) == [])
+        let object = try Scene.object(a, keyId: keyId(1))
+        #expect(forwarder.receive(object, from: Scene.upstream, now: 0).objectsTo == [Scene.consumer])
+    }
+}

@@ -1,0 +1,257 @@
+#!/bin/bash
+# How fast it is against what it should be measured by, in one run: `make bench`.
+#
+#   publish      first publish of a raw image        : openssl dgst -sha256 of the same file
+#   sequential   read of the template by dd          : the raw file on the same filesystem
+#   random read  4 KiB O_DIRECT on the template      : qemu-storage-daemon --export fuse, same file
+#   write        4 KiB on a VM disk                  : the same export of a qcow2 overlay
+#   deploy       100 VMs by cp                       : 100 overlays by qemu-img create
+#
+# Each is measured BENCH_ROUNDS times (3), ours and the other in turn, so that a noisy machine hits
+# both; medians are printed. BENCH_SECONDS (3) is the length of one fio run. IMAGE names another raw
+# image, BENCH_JSON a file for the figures.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+rounds=${BENCH_ROUNDS:-3}
+seconds=${BENCH_SECONDS:-3}
+readonly VM_COUNT=100
+readonly NAME=ccnx:/mycorp.com/app1/linuxvm
+
+begin bench
+for tool in qemu-storage-daemon qemu-img fio openssl jq; do
+    command -v "$tool" > /dev/null || skip_all "$tool is not installed: make setup"
+done
+figures=$work/figures
+: > "$figures"
+
+# record NAME UNIT ours|peer VALUE
+record() { printf '%s\t%s\t%s\t%s\n' "$@" >> "$figures"; }
+
+# Sets elapsed to the seconds a command took; its output goes to a log.
+timed() {
+    local started ended
+    started=$(date +%s%N)
+    "$@" > "$work/timed.log" 2>&1 || {
+        cat "$work/timed.log" >&2
+        return 1
+    }
+    ended=$(date +%s%N)
+    elapsed=$(awk -v ns=$((ended - started)) 'BEGIN { printf "%.4f", ns / 1e9 }')
+}
+
+progress() { printf 'bench: %s\n' "$*" >&2; }
+
+if [ -n "${IMAGE:-}" ]; then
+    source_image=$(realpath "$IMAGE")
+    [ "$(qemu-img info --output=json "$source_image" | jq -r .format)" = raw ] ||
+        skip_all "IMAGE must be a raw image"
+else
+    need_image
+    source_image=$raw
+fi
+# On the filesystem of the store, so that both are read from the same one.
+image=$work/image.raw
+cp --sparse=always "$source_image" "$image"
+size=$(stat -c %s "$image")
+
+use_home "$work/first"
+key=$work/publisher.pem
+make_key ccnx:/mycorp.com "$key"
+
+# ---- publish
+
+cat "$image" > /dev/null
+for ((round = 1; round <= rounds; round++)); do
+    progress "publish, round $round of $rounds"
+    timed openssl dgst -sha256 "$image"
+    record "publish, first time" s peer "$elapsed"
+    # A store that knows nothing yet, every time.
+    use_home "$work/publish-$round"
+    ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > /dev/null
+    timed ccnfs publish "$image" "$NAME" --key "$key"
+    record "publish, first time" s ours "$elapsed"
+    rm -rf "$work/publish-$round"
+done
+
+# ---- one node, one export
+
+use_home "$work/first"
+ccnfs publish "$image" "$NAME" --key "$key" > /dev/null
+mnt=$work/mnt
+start_node "$mnt"
+template=$mnt/mycorp.com/app1/linuxvm/disk0
+
+# start_export FILE FORMAT WRITABLE MOUNTFILE: sets export_pid
+start_export() {
+    : > "$4"
+    qemu-storage-daemon \
+        --blockdev "driver=file,node-name=file,filename=$1,read-only=$([ "$3" = on ] && echo off || echo on)" \
+        --blockdev "driver=$2,node-name=disk,file=file,read-only=$([ "$3" = on ] && echo off || echo on)" \
+        --export "type=fuse,id=export,node-name=disk,mountpoint=$4,writable=$3" \
+        > "$work/export.log" 2>&1 &
+    export_pid=$!
+    on_exit unmount_hard "$4"
+    on_exit end_process "$export_pid"
+    wait_until 20 is_mounted "$4" || {
+        cat "$work/export.log" >&2
+        return 1
+    }
+}
+
+export_file=$work/export
+start_export "$image" raw off "$export_file"
+
+# ---- sequential read, MB/s
+
+# read_speed FILE [DD-FLAGS]: MB/s of one dd over the whole file
+read_speed() {
+    LC_ALL=C dd if="$1" of=/dev/null bs=1M "${@:2}" 2>&1 |
+        sed -n 's/.*copied, \([0-9.e-]*\) s.*/\1/p' |
+        awk -v size="$size" '{ printf "%.0f", size / $1 / 1e6 }'
+}
+
+# The kernel's pages of this one file, wherever its filesystem keeps its own.
+forget_pages() { dd if="$1" iflag=nocache count=0 status=none; }
+
+read_speed "$template" > /dev/null
+read_speed "$image" > /dev/null
+for ((round = 1; round <= rounds; round++)); do
+    progress "sequential read, round $round of $rounds"
+    # Warm: the store's files are in the page cache, the mount's pages are not.
+    record "read 1M, warm store" MB/s peer "$(read_speed "$image")"
+    forget_pages "$template"
+    record "read 1M, warm store" MB/s ours "$(read_speed "$template")"
+    record "read 1M, in the mount's page cache" MB/s peer "$(read_speed "$image")"
+    record "read 1M, in the mount's page cache" MB/s ours "$(read_speed "$template")"
+    record "read 1M, O_DIRECT on the mount" MB/s peer "$(read_speed "$image")"
+    record "read 1M, O_DIRECT on the mount" MB/s ours "$(read_speed "$template" iflag=direct)"
+    if [ "$(id -u)" -eq 0 ]; then
+        sync
+        echo 3 > /proc/sys/vm/drop_caches
+        record "read 1M, nothing cached" MB/s peer "$(read_speed "$image")"
+        sync
+        echo 3 > /proc/sys/vm/drop_caches
+        record "read 1M, nothing cached" MB/s ours "$(read_speed "$template")"
+    fi
+done
+
+# ---- random read and write, operations per second
+
+# operations FILE RW ENGINE DEPTH
+operations() {
+    local options=(--rw="$2" --ioengine="$3" --iodepth="$4")
+    case $2 in
+        *read) options+=(--readonly) ;;
+        *) options+=(--overwrite=0 --end_fsync=0) ;;
+    esac
+    fio --name=bench --filename="$1" --size="$size" --bs=4k --direct=1 --time_based --runtime="$seconds" \
+        --randrepeat=1 --norandommap --fallocate=none --output-format=json "${options[@]}" \
+        > "$work/fio.json" 2> "$work/fio.log" || {
+        cat "$work/fio.log" "$work/fio.json" >&2
+        return 1
+    }
+    jq '.jobs[0] | (.read.iops + .write.iops) | floor' "$work/fio.json"
+}
+
+cat "$image" "$template" "$export_file" > /dev/null
+for ((round = 1; round <= rounds; round++)); do
+    progress "random read, round $round of $rounds"
+    for engine in psync libaio; do
+        record "random read 4k, QD1, $engine" iops peer "$(operations "$export_file" randread "$engine" 1)"
+        record "random read 4k, QD1, $engine" iops ours "$(operations "$template" randread "$engine" 1)"
+    done
+    record "random read 4k, QD16, libaio" iops peer "$(operations "$export_file" randread libaio 16)"
+    record "random read 4k, QD16, libaio" iops ours "$(operations "$template" randread libaio 16)"
+done
+end_process "$export_pid"
+unmount_hard "$export_file"
+
+for ((round = 1; round <= rounds; round++)); do
+    progress "write, round $round of $rounds"
+    # New on both sides: the first write of a block is the dear one.
+    vm=$mnt/localhost/bench-$round
+    mkdir "$vm"
+    cp "$template" "$vm/disk0"
+    overlay=$work/overlay-$round.qcow2
+    qemu-img create -q -f qcow2 -b "$image" -F raw "$overlay"
+    start_export "$overlay" qcow2 on "$work/export-$round"
+    for rw in write randwrite; do
+        for depth in 1 16; do
+            what="$rw 4k, QD$depth"
+            record "$what" iops peer "$(operations "$work/export-$round" "$rw" libaio "$depth")"
+            record "$what" iops ours "$(operations "$vm/disk0" "$rw" libaio "$depth")"
+        done
+    done
+    end_process "$export_pid"
+    unmount_hard "$work/export-$round"
+    rm -r "$vm" "$overlay"
+done
+
+# ---- deploy
+
+deploy_all() {
+    local index
+    for ((index = 1; index <= VM_COUNT; index++)); do
+        mkdir "$mnt/localhost/many-$index" && cp "$template" "$mnt/localhost/many-$index/disk0" || return
+    done
+}
+
+create_all() {
+    local index
+    for ((index = 1; index <= VM_COUNT; index++)); do
+        qemu-img create -q -f qcow2 -b "$image" -F raw "$work/many-$index.qcow2" || return
+    done
+}
+
+for ((round = 1; round <= rounds; round++)); do
+    progress "deploy, round $round of $rounds"
+    timed create_all
+    record "deploy $VM_COUNT VMs" s peer "$elapsed"
+    timed deploy_all
+    record "deploy $VM_COUNT VMs" s ours "$elapsed"
+    rm -r "$mnt"/localhost/many-* "$work"/many-*.qcow2
+done
+
+stop_node "$mnt" "$node_pid"
+
+python3 - "$figures" "${BENCH_JSON:-}" "$size" << 'PYTHON'
+import json
+import os
+import statistics
+import sys
+
+figures, json_path, size = sys.argv[1:4]
+# What the ratio must keep, and in which direction it is good.
+goals = {
+    "publish, first time": ("<=", 2.0),
+    "read 1M, warm store": (">=", 1 / 3),
+    "random read 4k, QD1, psync": (">=", 1.0),
+    "random read 4k, QD1, libaio": (">=", 1.0),
+}
+rows = {}
+for line in open(figures):
+    name, unit, side, value = line.rstrip("\n").split("\t")
+    rows.setdefault((name, unit), {"ours": [], "peer": []})[side].append(float(value))
+
+report = []
+print(f"{'name':36} {'ours':>12} {'peer':>12} {'ratio':>7}  goal")
+for (name, unit), values in rows.items():
+    ours, peer = statistics.median(values["ours"]), statistics.median(values["peer"])
+    ratio = ours / peer if peer else float("inf")
+    entry = {"name": name, "unit": unit, "ours": ours, "peer": peer, "ratio": round(ratio, 3),
+             "rounds": values}
+    verdict = ""
+    if name in goals:
+        sign, limit = goals[name]
+        met = ratio <= limit if sign == "<=" else ratio >= limit
+        entry["goal"], entry["met"] = f"{sign} {limit:.2f}", met
+        verdict = f"{sign} {limit:.2f} " + ("met" if met else "MISSED")
+    report.append(entry)
+    digits = 3 if unit == "s" else 0
+    print(f"{name:36} {ours:>7.{digits}f} {unit:4} {peer:>7.{digits}f} {unit:4} {ratio:>7.2f}  {verdict}")
+if json_path:
+    with open(json_path, "w") as out:
+        json.dump({"cpus": os.cpu_count(), "image_bytes": int(size), "results": report}, out, indent=2)
+        out.write("\n")
+PYTHON
+finish
