@@ -56,6 +56,13 @@ let package = Package(
                 "CCNx", "Failures", "Files", "Profiles", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: house),
+        .target(name: "Images", dependencies: ["CNbd", "Failures"], swiftSettings: house),
+        .target(
+            name: "Publishing",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Images", "Profiles", "Signing", "Store", "Templates",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
         .target(
             name: "Namespace",
             dependencies: [

@@ -1,12 +1,11 @@
 import Failures
 
-/// Whether `bytes` are a packet, and whether what was read from them survives being written again.
+/// Whether `wire` is a packet, and whether what was read from it survives being written again.
 ///
 /// The one door that is open to other packages: the fuzzer in `Tests/Fuzzing` is a package of its
 /// own, because it links only with the fuzzer's main function. Traps if decoding and encoding
 /// disagree, which is what the fuzzer is to find.
-public func decodeForFuzzing(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    let wire = unsafe [UInt8](bytes)
+public func decodeForFuzzing(_ wire: [UInt8]) -> Bool {
     guard let decoded = try? PacketDecoder.decode(wire) else { return false }
     guard let canonical = try? PacketEncoder.encode(decoded.packet, validation: decoded.validation)
     else { return true }

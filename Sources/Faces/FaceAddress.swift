@@ -18,8 +18,10 @@ package enum FaceAddress: Hashable, Sendable {
     package init(_ text: String) throws(Failure) {
         func refusal(_ reason: String) -> Failure {
             Failure(
-                .invalid, "face address '\(text)' \(reason)",
-                hint: "addresses look like tcp:host:9695, tcp:[::1]:9695 or unix:/path")
+                .invalid,
+                "face address '\(text)' \(reason)",
+                hint: "addresses look like tcp:host:9695, tcp:[::1]:9695 or unix:/path"
+            )
         }
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst("unix:".count))

@@ -66,7 +66,8 @@ final class FaceConnector: @unchecked Sendable {
         failureCount += 1
         table.logger.debug(
             "peer cannot be reached",
-            metadata: ["face.address": "\(address)", "reason": "\(error)"])
+            metadata: ["face.address": "\(address)", "reason": "\(error)"]
+        )
         startAfterPause()
     }
 
@@ -75,7 +76,9 @@ final class FaceConnector: @unchecked Sendable {
         let settings = table.settings
         let doublings = min(max(failureCount - 1, 0), 20)
         let full = min(
-            settings.reconnectMilliseconds << doublings, settings.maximumReconnectMilliseconds)
+            settings.reconnectMilliseconds << doublings,
+            settings.maximumReconnectMilliseconds
+        )
         // Between half and all of it.
         let milliseconds = Int64(Double(full) * (0.5 + 0.5 * table.jitter()))
         pause = table.eventLoop.scheduleTask(in: .milliseconds(milliseconds)) { self.start() }

@@ -33,9 +33,11 @@ final class FaceHandler: ChannelInboundHandler {
         do throws(Failure) {
             let packet = try PacketDecoder.decode(unwrapInboundIn(data))
             table.received(packet, on: face)
-        } catch where error.kind == .unsupported {
+        } catch  where error.kind == .unsupported {
             table.logger.debug(
-                "peer sent a packet of another type", metadata: ["face.id": "\(face)"])
+                "peer sent a packet of another type",
+                metadata: ["face.id": "\(face)"]
+            )
         } catch {
             end(context, because: error)
         }
@@ -59,7 +61,8 @@ final class FaceHandler: ChannelInboundHandler {
                 "face closed after an error",
                 metadata: [
                     "face.id": "\(face)", "face.address": "\(address)", "reason": "\(reason)",
-                ])
+                ]
+            )
         }
         context.close(promise: nil)
     }

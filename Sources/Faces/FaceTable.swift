@@ -166,19 +166,25 @@ package final class FaceTable: @unchecked Sendable {
 
     /// Nil if there are too many faces already.
     func add(
-        _ channel: any Channel, address: FaceAddress, direction: Face.Direction
+        _ channel: any Channel,
+        address: FaceAddress,
+        direction: Face.Direction
     ) -> FaceId? {
         eventLoop.preconditionInEventLoop()
         guard !isShutDown, entries.count < settings.faceCount else {
             logger.info(
-                "peer turned away: too many faces", metadata: ["face.address": "\(address)"])
+                "peer turned away: too many faces",
+                metadata: ["face.address": "\(address)"]
+            )
             return nil
         }
         let face = Face(id: FaceId(nextFace), address: address, direction: direction)
         nextFace += 1
         entries[face.id] = Entry(face: face, channel: channel, lastProgress: .now())
         logger.debug(
-            "face is up", metadata: ["face.id": "\(face.id)", "face.address": "\(address)"])
+            "face is up",
+            metadata: ["face.id": "\(face.id)", "face.address": "\(address)"]
+        )
         events?.faceUp(face)
         return face.id
     }
@@ -192,7 +198,8 @@ package final class FaceTable: @unchecked Sendable {
         guard let entry = entries.removeValue(forKey: face) else { return }
         logger.debug(
             "face is down",
-            metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.droppedPacketCount)"])
+            metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.droppedPacketCount)"]
+        )
         events?.faceDown(face, because: failure)
     }
 
@@ -248,7 +255,8 @@ package final class FaceTable: @unchecked Sendable {
     }
 
     private func prepare(
-        _ channel: any Channel, peerOf listening: FaceAddress
+        _ channel: any Channel,
+        peerOf listening: FaceAddress
     ) -> EventLoopFuture<Void> {
         switch listening {
         case .unix:
@@ -263,11 +271,14 @@ package final class FaceTable: @unchecked Sendable {
 
     /// Makes a fresh channel a face once it is active.
     func addHandlers(
-        to channel: any Channel, address: FaceAddress, direction: Face.Direction
+        to channel: any Channel,
+        address: FaceAddress,
+        direction: Face.Direction
     ) -> EventLoopFuture<Void> {
         let added = channel.eventLoop.makeCompletedFuture {
             let framing = ByteToMessageHandler(
-                PacketFrameDecoder(maximumPacketLength: settings.maximumPacketLength))
+                PacketFrameDecoder(maximumPacketLength: settings.maximumPacketLength)
+            )
             let handler = FaceHandler(table: self, address: address, direction: direction)
             try channel.pipeline.syncOperations.addHandlers([framing, handler])
         }

@@ -9,13 +9,16 @@ struct PacketFrameDecoder: ByteToMessageDecoder {
     let maximumPacketLength: Int
 
     mutating func decode(
-        context: ChannelHandlerContext, buffer: inout ByteBuffer
+        context: ChannelHandlerContext,
+        buffer: inout ByteBuffer
     ) throws -> DecodingState {
         guard let header = buffer.getInteger(at: buffer.readerIndex, as: UInt64.self) else {
             return .needMoreData
         }
         let packetLength = try PacketFraming.packetLength(
-            header: header, maximum: maximumPacketLength)
+            header: header,
+            maximum: maximumPacketLength
+        )
         guard let bytes = buffer.readBytes(length: packetLength) else { return .needMoreData }
         context.fireChannelRead(wrapInboundOut(bytes))
         return .continue
@@ -23,7 +26,9 @@ struct PacketFrameDecoder: ByteToMessageDecoder {
 
     /// The neighbour ends the stream. Half a packet at its end is lost with it.
     mutating func decodeLast(
-        context: ChannelHandlerContext, buffer: inout ByteBuffer, seenEOF: Bool
+        context: ChannelHandlerContext,
+        buffer: inout ByteBuffer,
+        seenEOF: Bool
     ) throws -> DecodingState {
         let state = try decode(context: context, buffer: &buffer)
         if case .needMoreData = state { buffer.clear() }

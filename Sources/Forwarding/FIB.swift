@@ -28,11 +28,15 @@ package struct FIB: Sendable {
 
     /// Adds a route, or changes its cost if it is there.
     package mutating func addRoute(
-        _ prefix: Name, to face: FaceId, cost: UInt32
+        _ prefix: Name,
+        to face: FaceId,
+        cost: UInt32
     ) throws(Failure) {
         guard prefix.segments.count <= limits.prefixSegmentCount else {
             throw Failure(
-                .tooLarge, "\(prefix) has more than \(limits.prefixSegmentCount) segments to be routed")
+                .tooLarge,
+                "\(prefix) has more than \(limits.prefixSegmentCount) segments to be routed"
+            )
         }
         let isNew = prefixes[face]?.contains(prefix) != true
         guard !isNew || routeCount < limits.routeCount else {
@@ -72,7 +76,9 @@ package struct FIB: Sendable {
     }
 
     private static func update(
-        _ node: inout Node, _ rest: ArraySlice<NameSegment>, _ change: (inout [NextHop]) -> Void
+        _ node: inout Node,
+        _ rest: ArraySlice<NameSegment>,
+        _ change: (inout [NextHop]) -> Void
     ) {
         guard let segment = rest.first else { return change(&node.nextHops) }
         update(&node.children[segment, default: Node()], rest.dropFirst(), change)

@@ -6,7 +6,10 @@ extension Forwarder {
     /// copy to each face that waits. An object from any other face answers nothing: whoever was not
     /// asked cannot slip something in.
     mutating func receive(
-        _ object: ContentObject, in packet: DecodedPacket, from face: FaceId, now: UInt64
+        _ object: ContentObject,
+        in packet: DecodedPacket,
+        from face: FaceId,
+        now: UInt64
     ) -> [ForwarderAction] {
         let hash = hash
         let answered = pit.matches(object, keyId: packet.validation?.keyId) { hash(packet) }

@@ -26,7 +26,8 @@ extension Forwarder {
         }
         let lifetime = min(
             interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
-            limits.maximumLifetimeMilliseconds)
+            limits.maximumLifetimeMilliseconds
+        )
         let origin = PendingInterest.Origin(face: face, packet: packet, expiry: now + lifetime)
         let key = InterestKey(interest)
         if let serial = pit.serial(of: key), let entry = pit[serial] {
@@ -41,7 +42,9 @@ extension Forwarder {
 
     /// The content store's answer to ``ForwarderAction/lookUpContent(_:_:)``; nil is a miss.
     package mutating func contentStoreAnswered(
-        _ token: LookupToken, with object: DecodedPacket?, now: UInt64
+        _ token: LookupToken,
+        with object: DecodedPacket?,
+        now: UInt64
     ) -> [ForwarderAction] {
         guard let entry = pit[token.serial], entry.isLookingUp else { return [] }
         guard let object else {
@@ -70,7 +73,9 @@ extension Forwarder {
                 packet: origin.packet,
                 arrival: origin.face,
                 hopLimit: hopLimit,
-                expiry: origin.expiry))
+                expiry: origin.expiry
+            )
+        )
         book(origin, serial)
         return [.lookUpContent(LookupToken(serial: serial), interest)]
     }
@@ -140,11 +145,16 @@ extension Forwarder {
     /// Sends the entry's Interest to the first of its candidates, in the order that `arrange` gives
     /// them; the others are asked if that one gives it back.
     private mutating func forward(
-        _ serial: UInt64, now: UInt64, arrange: ([FaceId]) -> [FaceId]
+        _ serial: UInt64,
+        now: UInt64,
+        arrange: ([FaceId]) -> [FaceId]
     ) -> [ForwarderAction] {
         guard let entry = pit[serial] else { return [] }
         let candidates = candidates(
-            for: entry.key.name, hopLimit: entry.hopLimit, excluding: entry.arrival)
+            for: entry.key.name,
+            hopLimit: entry.hopLimit,
+            excluding: entry.arrival
+        )
         pit.update(serial) { entry in
             entry.isLookingUp = false
             entry.untried = arrange(candidates.faces)
@@ -155,7 +165,9 @@ extension Forwarder {
     /// Asks the next candidate; if there is none and nobody is left to wait for, gives the Interest
     /// back to everyone who waits.
     mutating func tryNext(
-        _ serial: UInt64, otherwise code: ReturnCode, now: UInt64
+        _ serial: UInt64,
+        otherwise code: ReturnCode,
+        now: UInt64
     ) -> [ForwarderAction] {
         while let entry = pit[serial], let face = entry.untried.first {
             pit.update(serial) { _ = $0.untried.removeFirst() }
@@ -175,7 +187,9 @@ extension Forwarder {
     /// RFC 8569 section 2.4.4: the longest prefix's next hops but the one it came from; none on another
     /// machine if the hop limit is used up or the name is of local scope.
     private func candidates(
-        for name: Name, hopLimit: UInt8, excluding arrival: FaceId
+        for name: Name,
+        hopLimit: UInt8,
+        excluding arrival: FaceId
     ) -> (faces: [FaceId], reasonForNone: ReturnCode) {
         let routed = fib.nextHops(for: name).map(\.face).filter { $0 != arrival }
         let isLocalOnly = hopLimit == 0 || name.isOfLocalScope
@@ -186,7 +200,10 @@ extension Forwarder {
 
     /// An Interest with lifetime 0 expects no answer, so it leaves no trace here.
     private mutating func forwardWithoutReply(
-        _ interest: Interest, _ packet: DecodedPacket, hopLimit: UInt8, from face: FaceId
+        _ interest: Interest,
+        _ packet: DecodedPacket,
+        hopLimit: UInt8,
+        from face: FaceId
     ) -> [ForwarderAction] {
         let candidates = candidates(for: interest.name, hopLimit: hopLimit, excluding: face)
         guard let next = candidates.faces.first else { return [] }
@@ -195,7 +212,9 @@ extension Forwarder {
     }
 
     private mutating func refuse(
-        _ packet: DecodedPacket, _ code: ReturnCode, to face: FaceId
+        _ packet: DecodedPacket,
+        _ code: ReturnCode,
+        to face: FaceId
     ) -> [ForwarderAction] {
         counters.interestsReturned += 1
         return [.sendInterestReturn(packet, code: code, to: face)]

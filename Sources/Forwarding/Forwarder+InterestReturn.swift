@@ -4,7 +4,9 @@ import CCNx
 /// and counts only from a face that the Interest was sent to.
 extension Forwarder {
     mutating func receive(
-        _ interestReturn: InterestReturn, from face: FaceId, now: UInt64
+        _ interestReturn: InterestReturn,
+        from face: FaceId,
+        now: UInt64
     ) -> [ForwarderAction] {
         let wasAwaited = pit.serial(of: InterestKey(interestReturn.interest)).flatMap { serial in
             pit.update(serial) { entry in
@@ -24,7 +26,9 @@ extension Forwarder {
 
     /// One next hop will not answer: keep the most telling code, ask the next candidate.
     mutating func noteReturn(
-        _ serial: UInt64, code: ReturnCode, now: UInt64
+        _ serial: UInt64,
+        code: ReturnCode,
+        now: UInt64
     ) -> [ForwarderAction] {
         pit.update(serial) { entry in
             guard let before = entry.returnCode, before.rank >= code.rank else {

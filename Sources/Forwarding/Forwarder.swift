@@ -66,7 +66,9 @@ package struct Forwarder {
     }
 
     package mutating func addRoute(
-        _ prefix: Name, to face: FaceId, cost: UInt32 = 0
+        _ prefix: Name,
+        to face: FaceId,
+        cost: UInt32 = 0
     ) throws(Failure) {
         guard faces[face] != nil else {
             throw Failure(.notFound, "there is no face \(face) to route \(prefix) to")
@@ -85,7 +87,9 @@ package struct Forwarder {
     // MARK: Packets and time
 
     package mutating func receive(
-        _ packet: DecodedPacket, from face: FaceId, now: UInt64
+        _ packet: DecodedPacket,
+        from face: FaceId,
+        now: UInt64
     ) -> [ForwarderAction] {
         guard let scope = faces[face]?.scope else { return [] }
         switch packet.packet {
@@ -130,7 +134,9 @@ package struct Forwarder {
     }
 
     private mutating func forget(
-        _ face: FaceId, in serial: UInt64, now: UInt64
+        _ face: FaceId,
+        in serial: UInt64,
+        now: UInt64
     ) -> [ForwarderAction] {
         var releasedByteCount = 0
         let wasAwaited = pit.update(serial) { entry in

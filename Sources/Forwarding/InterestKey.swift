@@ -8,7 +8,9 @@ package struct InterestKey: Hashable, Sendable {
     package let contentObjectHashRestriction: ContentObjectHash?
 
     package init(
-        name: Name, keyIdRestriction: KeyId?, contentObjectHashRestriction: ContentObjectHash?
+        name: Name,
+        keyIdRestriction: KeyId?,
+        contentObjectHashRestriction: ContentObjectHash?
     ) {
         self.name = name
         self.keyIdRestriction = keyIdRestriction
@@ -19,6 +21,7 @@ package struct InterestKey: Hashable, Sendable {
         self.init(
             name: interest.name,
             keyIdRestriction: interest.keyIdRestriction,
-            contentObjectHashRestriction: interest.contentObjectHashRestriction)
+            contentObjectHashRestriction: interest.contentObjectHashRestriction
+        )
     }
 }

@@ -27,7 +27,8 @@ struct PIT {
 
     /// Changes an entry in place; its key must stay.
     mutating func update<Result>(
-        _ serial: UInt64, _ change: (inout PendingInterest) -> Result
+        _ serial: UInt64,
+        _ change: (inout PendingInterest) -> Result
     ) -> Result? {
         guard let index = entries.index(forKey: serial) else { return nil }
         return change(&entries.values[index])
@@ -76,7 +77,9 @@ struct PIT {
     /// The entries that `object` answers (RFC 8569 section 2.4.2). `hash` is asked for only if an entry
     /// depends on it.
     func matches(
-        _ object: ContentObject, keyId: KeyId?, hash: () -> ContentObjectHash
+        _ object: ContentObject,
+        keyId: KeyId?,
+        hash: () -> ContentObjectHash
     ) -> [UInt64] {
         guard let name = object.name else {
             guard !serialsOfHash.isEmpty else { return [] }
@@ -91,7 +94,10 @@ struct PIT {
         for restriction in hashes {
             for keyId in keyId == nil ? [nil] : [nil, keyId] {
                 let key = InterestKey(
-                    name: name, keyIdRestriction: keyId, contentObjectHashRestriction: restriction)
+                    name: name,
+                    keyIdRestriction: keyId,
+                    contentObjectHashRestriction: restriction
+                )
                 if let serial = serials[key] { found.append(serial) }
             }
         }
@@ -101,6 +107,7 @@ struct PIT {
     private mutating func dropStaleItems() {
         guard expiries.count > 2 * entries.count + Self.toleratedStaleItems else { return }
         expiries = ExpiryHeap(
-            entries.map { ExpiryHeap.Item(expiry: $0.value.expiry, serial: $0.key) })
+            entries.map { ExpiryHeap.Item(expiry: $0.value.expiry, serial: $0.key) }
+        )
     }
 }

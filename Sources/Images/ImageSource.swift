@@ -36,7 +36,7 @@ package protocol ImageSource: Sendable, CustomStringConvertible {
 
     /// Fills all the free capacity of `buffer` with the bytes from `offset` on. Never fewer: an
     /// image that cannot give them fails. The range must lie in the disk.
-    func read(at offset: Int, into buffer: inout OutputRawSpan) throws(Failure)
+    func read(at offset: Int, into buffer: inout OutputSpan<UInt8>) throws(Failure)
 
     /// Fails if a file of this image was written to since it was opened: what was read may then be
     /// a mixture of two states. To be asked once after the last read.

@@ -77,14 +77,15 @@ package final class NBDImage: ImageSource {
         return list.extents(from: offset, byteCount: byteCount)
     }
 
-    package func read(at offset: Int, into buffer: inout OutputRawSpan) throws(Failure) {
+    package func read(at offset: Int, into buffer: inout OutputSpan<UInt8>) throws(Failure) {
         requireRange(from: offset, byteCount: buffer.freeCapacity, in: virtualSize)
         // The span lends its memory for the closure. A command that did not end in time is dropped
         // with its connection inside the closure, so nothing writes there afterwards.
-        try unsafe buffer.withUnsafeMutableBytes { (bytes, count) throws(Failure) in
+        try unsafe buffer.withUnsafeMutableBufferPointer { (bytes, count) throws(Failure) in
             let start = offset - count
             while count < bytes.count {
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
+                let rest = unsafe UnsafeMutableRawBufferPointer(
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
                 count += try unsafe readPiece(at: start + count, into: rest)
             }
         }

@@ -57,14 +57,15 @@ package final class RawImage: ImageSource {
         return list.extents
     }
 
-    package func read(at offset: Int, into buffer: inout OutputRawSpan) throws(Failure) {
+    package func read(at offset: Int, into buffer: inout OutputSpan<UInt8>) throws(Failure) {
         requireRange(from: offset, byteCount: buffer.freeCapacity, in: virtualSize)
         try requireOpen()
         // The span lends its memory for the closure, and pread gets the exact length of what is free.
-        try unsafe buffer.withUnsafeMutableBytes { (bytes, count) throws(Failure) in
+        try unsafe buffer.withUnsafeMutableBufferPointer { (bytes, count) throws(Failure) in
             let start = offset - count
             while count < bytes.count {
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
+                let rest = unsafe UnsafeMutableRawBufferPointer(
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
                 let position = start + count
                 let readCount = try systemCall("cannot read \(path) at byte \(position)") {
                     unsafe pread(file.number, rest.baseAddress, rest.count, position)

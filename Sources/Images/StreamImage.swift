@@ -32,16 +32,17 @@ package struct StreamImage: ~Copyable {
     /// Appends bytes to `buffer` until it is full or the stream ends.
     ///
     /// - Returns: how many; fewer than fitted, perhaps 0, only at the end.
-    package mutating func readNext(into buffer: inout OutputRawSpan) throws(Failure) -> Int {
+    package mutating func readNext(into buffer: inout OutputSpan<UInt8>) throws(Failure) -> Int {
         guard !isAtEnd else { return 0 }
         let number = descriptor
         let doing = "cannot read \(name) at byte \(byteCount)"
         var hasEnded = false
         // The span lends its memory for the closure, and read gets the exact length of what is free.
-        let appended = try unsafe buffer.withUnsafeMutableBytes { (bytes, count) throws(Failure) in
+        let appended = try unsafe buffer.withUnsafeMutableBufferPointer { (bytes, count) throws(Failure) in
             let start = count
             while count < bytes.count, !hasEnded {
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
+                let rest = unsafe UnsafeMutableRawBufferPointer(
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
                 let readCount = try systemCall(doing) {
                     unsafe read(number, rest.baseAddress, rest.count)
                 }
@@ -51,7 +52,7 @@ package struct StreamImage: ~Copyable {
             return count - start
         }
         if byteCount == 0, !expectsRaw {
-            try refuseFormats(buffer.bytes.extracting(last: appended))
+            try refuseFormats(buffer.span.extracting(last: appended))
         }
         byteCount += appended
         isAtEnd = hasEnded
@@ -59,9 +60,9 @@ package struct StreamImage: ~Copyable {
         return appended
     }
 
-    private func refuseFormats(_ bytes: RawSpan) throws(Failure) {
-        let headCount = min(bytes.byteCount, ImageSignature.headLimit)
-        let head = (0..<headCount).map { bytes.unsafeLoadByte(at: $0) }
+    private func refuseFormats(_ bytes: Span<UInt8>) throws(Failure) {
+        let headCount = min(bytes.count, ImageSignature.headLimit)
+        let head = (0..<headCount).map { bytes[$0] }
         let format = try ImageSignature.format(head: head, tail: [], path: name)
         if format != .raw { throw StreamImage.unsupported(format, name: name) }
     }
@@ -85,12 +86,5 @@ package struct StreamImage: ~Copyable {
                 hint: "what feeds it may have failed half-way"
             )
         }
-    }
-}
-
-extension RawSpan {
-    fileprivate func unsafeLoadByte(at offset: Int) -> UInt8 {
-        // UInt8 holds any byte, and the offset is checked against the span.
-        unsafe unsafeLoad(fromByteOffset: offset, as: UInt8.self)
     }
 }

@@ -102,6 +102,12 @@ extension ContentStore {
         for (_, place) in places { try image(place.image).markPresent(place.position) }
     }
 
+    /// Everything recorded and inserted so far is on disk when this returns.
+    package func synchronize() throws(Failure) {
+        try index.finish()
+        try objects.finish()
+    }
+
     /// Forgets a segment whose bytes are wrong, then frees its place.
     package func drop(_ id: ObjectId, at place: SegmentPlace) throws(Failure) {
         try free([(id: id, place: place)])

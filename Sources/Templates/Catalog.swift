@@ -97,6 +97,15 @@ extension Catalog {
         try check(packet, trust, ownKey)
     }
 
+    /// The listing that a signed catalog of this node names; whose signature was checked before.
+    package static func listing(of signed: [UInt8]) throws(Failure) -> ContentDescriptor {
+        let fields: Fields = try SignedJSON.payload(
+            of: try PacketDecoder.decode(signed), what: "catalog")
+        return try ContentDescriptor.checked(
+            root: fields.listingRoot, size: fields.listingSize,
+            segmentSize: fields.listingSegmentSize, levels: fields.listingLevels, of: "the listing")
+    }
+
     private func check(
         _ packet: DecodedPacket, _ trust: TrustPolicy, _ ownKey: PublicKey?
     ) throws(Failure) {

@@ -29,7 +29,7 @@ field() { jq -rs ".[-1] | $1" "$2"; }
 
 # ---- publish
 
-before=$(allocated_bytes "$CCNFS_STATE" 2> /dev/null || echo 0)
+before=$(allocated_bytes "$CCNFS_STATE")
 check "a dry run succeeds" ccnfs publish "$raw" "$NAME" --key "$key" --dry-run
 after=$(allocated_bytes "$CCNFS_STATE")
 check "and stores nothing" test $((after - before)) -lt 1048576

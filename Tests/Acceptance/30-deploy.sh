@@ -45,7 +45,7 @@ if [ "$(id -u)" -eq 0 ]; then
             --log "$work/console-$number.log" --run "echo vm-$number > /root/marker; sync" \
             > "$work/guest-$number.log" 2>&1 &
         guests+=($!)
-        on_exit kill "$!"
+        on_exit end_process "$!"
     done
 fi
 for ((number = 3; number <= VM_COUNT; number++)); do

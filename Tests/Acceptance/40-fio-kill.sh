@@ -73,7 +73,7 @@ for ((round = 1; round <= KILLS; round++)); do
     : > "$log"
     "$scripts/answered-writes.py" write "$disk" "$log" --seed "$seed$round" --seconds 60 > "$work/writer.log" 2>&1 &
     writer_pid=$!
-    on_exit kill "$writer_pid"
+    on_exit end_process "$writer_pid"
     # Not before something was answered; then at a different moment each time.
     wait_until 30 grep -q answered "$log" || not_ok "writes are answered" "$(cat "$work/writer.log" "$node_log")"
     sleep "$((round % 3)).$((RANDOM % 10))"

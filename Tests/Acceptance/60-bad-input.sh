@@ -22,6 +22,7 @@ bad() {
 
 # ---- images
 
+# QEMU itself reads clusters behind the end of a qcow2 file as zeros and says nothing.
 qemu-img convert -f raw -O qcow2 "$small" "$work/good.qcow2"
 cp "$work/good.qcow2" "$work/truncated.qcow2"
 truncate -s $(($(stat -c %s "$work/good.qcow2") / 2)) "$work/truncated.qcow2"
@@ -32,6 +33,16 @@ cp "$work/good.qcow2" "$work/corrupt.qcow2"
 printf '\x00\x7f\xff\xff\xff\xff\x00\x00' | dd of="$work/corrupt.qcow2" bs=1 seek=40 conv=notrunc status=none
 bad "a corrupt qcow2" $DATA,$IO_ERROR 'corrupt\.qcow2' "$work/corrupt.qcow2" ccnx:/mycorp.com/corrupt
 
+cp "$work/good.qcow2" "$work/entry.qcow2"
+# The first entry of the first second-level table gets reserved bits.
+table=$(python3 -c '
+import struct, sys
+image = open(sys.argv[1], "rb").read()
+first = struct.unpack(">Q", image[40:48])[0]
+print(struct.unpack(">Q", image[first:first + 8])[0] & 0x00FFFFFFFFFFFE00)' "$work/good.qcow2")
+printf '\x80\x00\x00\x00\x00\x05\x01\x00' | dd of="$work/entry.qcow2" bs=1 seek="$table" conv=notrunc status=none
+bad "a qcow2 with a corrupt table entry" $DATA,$IO_ERROR 'entry\.qcow2' "$work/entry.qcow2" ccnx:/mycorp.com/entry
+
 printf 'QFI\xfb\x00\x00\x00\x63' > "$work/future.qcow2"
 truncate -s 1M "$work/future.qcow2"
 bad "a qcow2 of an unknown version" $DATA 'future\.qcow2' "$work/future.qcow2" ccnx:/mycorp.com/future
@@ -41,8 +52,9 @@ mv "$small" "$work/away.raw"
 bad "a backing file that is gone" $DATA,$NO_INPUT 'small\.raw|orphan\.qcow2' "$work/orphan.qcow2" ccnx:/mycorp.com/orphan
 mv "$work/away.raw" "$small"
 
-qemu-img create -q -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s --object secret,id=s,data=abc \
-    "$work/encrypted.qcow2" 16M
+# A short iteration: on a busy machine LUKS cannot measure a long one.
+qemu-img create -q -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
+    --object secret,id=s,data=abc "$work/encrypted.qcow2" 16M
 bad "an unsupported format: encrypted qcow2" $DATA 'encrypt' "$work/encrypted.qcow2" ccnx:/mycorp.com/encrypted
 if qemu-img create -q -f parallels "$work/image.parallels" 16M 2> /dev/null; then
     bad "an unsupported format: parallels" $DATA 'format|parallels' "$work/image.parallels" ccnx:/mycorp.com/parallels

@@ -18,8 +18,10 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "tcp", "tcp:", "tcp::9695", "udp:host:1", "tcp:::1", "tcp:::1:9695", "tcp:[::1", "tcp:[]:1", "tcp:host:",
-        "tcp:host:x", "tcp:host:65536", "tcp:host:-1", "tcp:host:+1", "tcp:[::1]9695", "tcp:a b", "tcp:a/b",
+        "", "tcp", "tcp:", "tcp::9695", "udp:host:1", "tcp:::1", "tcp:::1:9695", "tcp:[::1",
+        "tcp:[]:1", "tcp:host:",
+        "tcp:host:x", "tcp:host:65536", "tcp:host:-1", "tcp:host:+1", "tcp:[::1]9695", "tcp:a b",
+        "tcp:a/b",
         "unix:", "unix:relative", "unix:/" + String(repeating: "x", count: 107),
     ])
     func areRefused(_ text: String) {

@@ -64,9 +64,10 @@ final class RecordedFaces: FaceEvents {
     func waitForDowns(_ count: Int) async {
         await wait { $0.count { if case .down = $0 { true } else { false } } >= count }
     }
-    var downFailures: [Failure?] {
-        events.compactMap { event -> Failure?? in
-            if case .down(_, let failure) = event { .some(failure) } else { nil }
+    /// Of each face that went down, what kind of failure it was, if any.
+    var downKinds: [Failure.Kind?] {
+        events.reduce(into: []) { kinds, event in
+            if case .down(_, let failure) = event { kinds.append(failure?.kind) }
         }
     }
 }
@@ -81,8 +82,12 @@ struct TestNode {
         settings.reconnectMilliseconds = 10
         change(&settings)
         table = FaceTable(
-            eventLoop: MultiThreadedEventLoopGroup.singleton.next(), events: events, settings: settings,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, jitter: { 1 })
+            eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
+            events: events,
+            settings: settings,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            jitter: { 1 }
+        )
     }
 
     func send(_ wire: [UInt8], on face: FaceId) async throws -> Bool {

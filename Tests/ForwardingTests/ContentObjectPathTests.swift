@@ -18,7 +18,8 @@ import Testing
         let object = try Scene.object(a)
         #expect(
             scene.receive(object, from: Scene.upstream)
-                == [.cache(object), .sendContentObject(object, to: Scene.consumer)])
+                == [.cache(object), .sendContentObject(object, to: Scene.consumer)]
+        )
         #expect(scene.receive(object, from: Scene.upstream) == [])
         #expect(scene.forwarder.counters.objectsUnsolicited == 1)
     }
@@ -34,7 +35,9 @@ import Testing
         for face in [Scene.other, Scene.consumer, Scene.local, FaceId(77)] {
             #expect(scene.receive(try Scene.object(a), from: face) == [])
         }
-        #expect(scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer])
+        #expect(
+            scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer]
+        )
     }
 
     @Test func isIgnoredWhileOnlyTheContentStoreWasAsked() throws {
@@ -107,13 +110,17 @@ import Testing
         try forwarder.addRoute(Name(), to: Scene.upstream)
         guard
             case .lookUpContent(let token, _) = forwarder.receive(
-                try Scene.interest(a), from: Scene.consumer, now: 0
+                try Scene.interest(a),
+                from: Scene.consumer,
+                now: 0
             ).first
         else { return }
         _ = forwarder.contentStoreAnswered(token, with: nil, now: 0)
         let other = try Scene.object(nil)
         #expect(forwarder.receive(other, from: Scene.upstream, now: 0) == [])
         let object = try Scene.object(a, keyId: keyId(1))
-        #expect(forwarder.receive(object, from: Scene.upstream, now: 0).objectsTo == [Scene.consumer])
+        #expect(
+            forwarder.receive(object, from: Scene.upstream, now: 0).objectsTo == [Scene.consumer]
+        )
     }
 }

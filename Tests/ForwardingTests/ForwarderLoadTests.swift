@@ -27,7 +27,11 @@ import Testing
             var actions: [ForwarderAction]
             switch next(8) {
             case 0...3:
-                let packet = try Scene.interest(uri, hopLimit: UInt8(next(5)), lifetime: 1 + next(400))
+                let packet = try Scene.interest(
+                    uri,
+                    hopLimit: UInt8(next(5)),
+                    lifetime: 1 + next(400)
+                )
                 actions = scene.forwarder.receive(packet, from: face, now: scene.now)
             case 4: actions = scene.receive(try Scene.object(uri), from: face)
             case 5: actions = try scene.giveBack(try Scene.interest(uri), .noRoute, from: face)

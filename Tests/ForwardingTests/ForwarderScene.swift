@@ -29,17 +29,26 @@ struct ForwarderScene {
     }
 
     static func interest(
-        _ uri: String, hopLimit: UInt8 = 8, lifetime: UInt64? = nil, keyId: KeyId? = nil,
+        _ uri: String,
+        hopLimit: UInt8 = 8,
+        lifetime: UInt64? = nil,
+        keyId: KeyId? = nil,
         hash: ContentObjectHash? = nil
     ) throws -> DecodedPacket {
         let interest = Interest(
-            name: try Name(uri: uri), hopLimit: hopLimit, lifetimeMilliseconds: lifetime,
-            keyIdRestriction: keyId, contentObjectHashRestriction: hash)
+            name: try Name(uri: uri),
+            hopLimit: hopLimit,
+            lifetimeMilliseconds: lifetime,
+            keyIdRestriction: keyId,
+            contentObjectHashRestriction: hash
+        )
         return try PacketEncoder().encode(.interest(interest))
     }
 
     static func object(
-        _ uri: String?, payload: String = "x", keyId: KeyId? = nil
+        _ uri: String?,
+        payload: String = "x",
+        keyId: KeyId? = nil
     ) throws -> DecodedPacket {
         let name = try uri.map { try Name(uri: $0) }
         let object = ContentObject(name: name, payload: Array(payload.utf8))
@@ -61,7 +70,9 @@ struct ForwarderScene {
 
     /// The neighbour `face` gives back `packet`, which was sent to it.
     mutating func giveBack(
-        _ packet: DecodedPacket, _ code: ReturnCode, from face: FaceId
+        _ packet: DecodedPacket,
+        _ code: ReturnCode,
+        from face: FaceId
     ) throws -> [ForwarderAction] {
         let returned = try PacketDecoder.decode(packet.interestReturnWire(code: code))
         return forwarder.receive(returned, from: face, now: now)

@@ -35,7 +35,8 @@ import Testing
         let packet = try Scene.interest(a, hopLimit: 8)
         #expect(
             scene.receive(packet, from: Scene.local)
-                == [.sendInterest(packet, hopLimit: 8, to: Scene.upstream)])
+                == [.sendInterest(packet, hopLimit: 8, to: Scene.upstream)]
+        )
     }
 
     @Test func servesOnlyFromThisMachineAtHopLimitOne() throws {
@@ -48,7 +49,11 @@ import Testing
 
     @Test func answersFromTheContentStoreAtHopLimitOne() throws {
         var scene = try scene()
-        let asked = scene.forwarder.receive(try Scene.interest(a, hopLimit: 1), from: Scene.consumer, now: 0)
+        let asked = scene.forwarder.receive(
+            try Scene.interest(a, hopLimit: 1),
+            from: Scene.consumer,
+            now: 0
+        )
         guard case .lookUpContent(let token, _) = asked.first else {
             Issue.record("the content store was not asked")
             return
@@ -89,7 +94,11 @@ import Testing
         var scene = try scene()
         try scene.route("ccnx:/", to: Scene.consumer)
         try scene.route("ccnx:/mycorp.com/a", to: Scene.other, cost: 100)
-        #expect(scene.receive(try Scene.interest(a + "/x"), from: Scene.local).interestsTo == [Scene.other])
+        #expect(
+            scene.receive(try Scene.interest(a + "/x"), from: Scene.local).interestsTo == [
+                Scene.other
+            ]
+        )
         let b = try Scene.interest("ccnx:/mycorp.com/ab")
         #expect(scene.receive(b, from: Scene.local).interestsTo == [Scene.upstream])
         let c = try Scene.interest("ccnx:/elsewhere")
@@ -100,7 +109,9 @@ import Testing
         var scene = try scene()
         try scene.route("ccnx:/mycorp.com", to: Scene.upstream, cost: 10)
         try scene.route("ccnx:/mycorp.com", to: Scene.other, cost: 1)
-        #expect(scene.receive(try Scene.interest(a), from: Scene.consumer).interestsTo == [Scene.other])
+        #expect(
+            scene.receive(try Scene.interest(a), from: Scene.consumer).interestsTo == [Scene.other]
+        )
     }
 
     @Test func doesNotSendAnInterestBackWhereItCameFrom() throws {
@@ -112,7 +123,9 @@ import Testing
 
     @Test func returnsAnInterestWithoutRoute() throws {
         var scene = try scene()
-        #expect(scene.receive(try Scene.interest("ccnx:/b"), from: Scene.consumer).returns == [.noRoute])
+        #expect(
+            scene.receive(try Scene.interest("ccnx:/b"), from: Scene.consumer).returns == [.noRoute]
+        )
         scene.forwarder.removeRoute(try Name(uri: "ccnx:/mycorp.com"), to: Scene.upstream)
         #expect(scene.receive(try Scene.interest(a), from: Scene.consumer).returns == [.noRoute])
         #expect(scene.forwarder.routeCount == 0)
@@ -139,8 +152,14 @@ import Testing
     @Test func forwardsARepeatFromTheSameHop() throws {
         var scene = try scene()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
-        #expect(scene.receive(try Scene.interest(a), from: Scene.consumer).interestsTo == [Scene.upstream])
-        #expect(scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer])
+        #expect(
+            scene.receive(try Scene.interest(a), from: Scene.consumer).interestsTo == [
+                Scene.upstream
+            ]
+        )
+        #expect(
+            scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer]
+        )
     }
 
     @Test func sendsARepeatToAHopThatWasNotAskedYet() throws {
@@ -160,7 +179,8 @@ import Testing
         let further = try Scene.interest(a, hopLimit: 9)
         #expect(
             scene.receive(further, from: Scene.other)
-                == [.sendInterest(further, hopLimit: 8, to: Scene.upstream)])
+                == [.sendInterest(further, hopLimit: 8, to: Scene.upstream)]
+        )
     }
 
     @Test func asksTheContentStoreOnceForSimilarInterests() throws {
@@ -228,7 +248,9 @@ import Testing
         var scene = try scene()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
         scene.now += 2_000
-        #expect(scene.receive(try Scene.interest(a), from: Scene.other).interestsTo == [Scene.upstream])
+        #expect(
+            scene.receive(try Scene.interest(a), from: Scene.other).interestsTo == [Scene.upstream]
+        )
         #expect(scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.other])
     }
 
@@ -237,7 +259,11 @@ import Testing
         let packet = try Scene.interest(a)
         _ = scene.receive(packet, from: Scene.local)
         _ = scene.receive(packet, from: Scene.consumer)
-        #expect(scene.forwarder.expire(now: scene.now + 2_000) == [.reportExpired(packet, to: Scene.local)])
+        #expect(
+            scene.forwarder.expire(now: scene.now + 2_000) == [
+                .reportExpired(packet, to: Scene.local)
+            ]
+        )
     }
 
     // MARK: Bounds
@@ -248,7 +274,10 @@ import Testing
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
         for index in 0..<5 {
-            let actions = scene.receive(try Scene.interest("ccnx:/n/\(index)"), from: Scene.consumer)
+            let actions = scene.receive(
+                try Scene.interest("ccnx:/n/\(index)"),
+                from: Scene.consumer
+            )
             #expect(actions.returns == (index < 3 ? [] : [.noResources]))
         }
         _ = scene.forwarder.expire(now: scene.now + 2_000)
@@ -261,7 +290,10 @@ import Testing
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
         for index in 0..<3 {
-            let actions = scene.receive(try Scene.interest("ccnx:/n/\(index)"), from: Scene.consumer)
+            let actions = scene.receive(
+                try Scene.interest("ccnx:/n/\(index)"),
+                from: Scene.consumer
+            )
             #expect(actions.returns == (index < 2 ? [] : [.noResources]))
         }
         #expect(scene.receive(try Scene.interest("ccnx:/n/2"), from: Scene.other).returns == [])
@@ -274,7 +306,9 @@ import Testing
         limits.originCountPerInterest = 2
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
-        for (face, expected) in [(Scene.consumer, []), (Scene.other, []), (Scene.local, [.noResources])]
+        for (face, expected) in [
+            (Scene.consumer, []), (Scene.other, []), (Scene.local, [.noResources]),
+        ]
             as [(FaceId, [ReturnCode])]
         {
             #expect(scene.receive(try Scene.interest(a), from: face).returns == expected)
@@ -288,7 +322,10 @@ import Testing
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
         for index in 0..<3 {
-            let actions = scene.receive(try Scene.interest("ccnx:/n/\(index)"), from: Scene.consumer)
+            let actions = scene.receive(
+                try Scene.interest("ccnx:/n/\(index)"),
+                from: Scene.consumer
+            )
             #expect(actions.returns == (index < 2 ? [] : [.noResources]))
         }
         // Every way out gives the bytes back.

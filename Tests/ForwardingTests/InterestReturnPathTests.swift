@@ -18,8 +18,12 @@ import Testing
         var scene = try sceneWithTwoRoutes()
         let packet = try Scene.interest(a)
         #expect(scene.receive(packet, from: Scene.consumer).interestsTo == [Scene.other])
-        #expect(try scene.giveBack(packet, .noRoute, from: Scene.other).interestsTo == [Scene.upstream])
-        #expect(scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer])
+        #expect(
+            try scene.giveBack(packet, .noRoute, from: Scene.other).interestsTo == [Scene.upstream]
+        )
+        #expect(
+            scene.receive(try Scene.object(a), from: Scene.upstream).objectsTo == [Scene.consumer]
+        )
     }
 
     @Test func goesToEveryoneWhoWaitsOnceNobodyIsLeft() throws {
@@ -34,12 +38,15 @@ import Testing
     }
 
     @Test func passesOnTheMostTellingCode() throws {
-        for (first, second) in [(ReturnCode.congested, ReturnCode.noRoute), (.noRoute, .congested)] {
+        for (first, second) in [(ReturnCode.congested, ReturnCode.noRoute), (.noRoute, .congested)]
+        {
             var scene = try sceneWithTwoRoutes()
             let packet = try Scene.interest(a)
             _ = scene.receive(packet, from: Scene.consumer)
             _ = try scene.giveBack(packet, first, from: Scene.other)
-            #expect(try scene.giveBack(packet, second, from: Scene.upstream).returns == [.congested])
+            #expect(
+                try scene.giveBack(packet, second, from: Scene.upstream).returns == [.congested]
+            )
         }
     }
 
@@ -89,7 +96,9 @@ import Testing
         var scene = try sceneWithTwoRoutes()
         let packet = try Scene.interest(a)
         _ = scene.receive(packet, from: Scene.consumer)
-        #expect(scene.forwarder.faceDown(Scene.other, now: scene.now).interestsTo == [Scene.upstream])
+        #expect(
+            scene.forwarder.faceDown(Scene.other, now: scene.now).interestsTo == [Scene.upstream]
+        )
         let actions = scene.forwarder.faceDown(Scene.upstream, now: scene.now)
         #expect(actions.returns == [.pathError])
         #expect(scene.forwarder.routeCount == 0)

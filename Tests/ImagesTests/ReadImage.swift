@@ -4,12 +4,12 @@ import Images
 /// An array of at most `capacity` bytes that `body` appends.
 func bytes(
     capacity: Int,
-    _ body: (inout OutputRawSpan) throws(Failure) -> Void
+    _ body: (inout OutputSpan<UInt8>) throws(Failure) -> Void
 ) throws(Failure) -> [UInt8] {
     // The memory lives until the end of the function; the array copies what was appended.
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
     defer { unsafe memory.deallocate() }
-    var span = unsafe OutputRawSpan(buffer: memory, initializedCount: 0)
+    var span = unsafe OutputSpan<UInt8>(buffer: memory, initializedCount: 0)
     try body(&span)
     let count = unsafe span.finalize(for: memory)
     return unsafe Array(memory.prefix(count))

@@ -187,7 +187,9 @@ start_node() {
 # Also true when it has died: there is nothing more to wait for.
 node_is_up() { is_mounted "$2" || ! kill -0 "$1"; }
 
+# end_process PID: of a child of this script; once it was waited for the number is someone else's.
 end_process() {
+    jobs -p | grep -qx "$1" || return 0
     kill "$1" 2> /dev/null || return 0
     wait_until 20 process_is_gone "$1" || kill -9 "$1" 2> /dev/null || true
     wait "$1" 2> /dev/null || true
@@ -231,7 +233,7 @@ small_image() {
 }
 
 # Bytes that a folder takes on disk.
-allocated_bytes() { du -s -B1 "$@" | awk '{ sum += $1 } END { print sum }'; }
+allocated_bytes() { { du -s -B1 "$@" 2> /dev/null || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
 # Of the mount only: what the node has in its own page cache stays.
 forget_pages() { dd if="$1" iflag=nocache count=0 status=none; }

@@ -62,5 +62,8 @@ struct ObjectTable: Sendable {
         }
     }
 
+    /// Everything is in the main file and on disk, the write-ahead log is empty.
+    func finish() throws(Failure) { try database.checkpoint() }
+
     func integrityProblems() throws(Failure) -> [String] { try database.integrityProblems() }
 }

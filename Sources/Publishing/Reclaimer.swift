@@ -1,0 +1,85 @@
+internal import CCNx
+package import Failures
+package import Profiles
+package import Store
+package import Templates
+
+/// Frees published content that nothing refers to any more.
+///
+/// Roots are the versions that are listed, the profiles of VM disks, and whatever is open. Everything
+/// reachable from them stays; the rest leaves the index durably first and is punched afterwards.
+package struct Reclaimer: Sendable {
+    private let store: ContentStore
+    private let local: LayeredStore
+    private let database: StateDatabase
+    private let gate: PublishingGate
+
+    package struct Report: Sendable, Codable, Equatable {
+        package var freedSegments = 0
+        package var freedBytes = 0
+        package var freedObjects = 0
+    }
+
+    package init(local: LayeredStore, database: StateDatabase, gate: PublishingGate) {
+        store = local.published
+        self.local = local
+        self.database = database
+        self.gate = gate
+    }
+
+    /// - Parameter contents: what disks map to and what is open.
+    package func reclaim(
+        templates: Templates, keeping contents: [SegmentedContent]
+    ) async throws(Failure) -> Report {
+        try gate.enterReclaim()
+        defer { gate.leaveReclaim() }
+        var kept = try await reachable(from: contents)
+        for catalog in try database.catalogs() where catalog.publishedHere {
+            kept.insert(catalog.object)
+            guard let signed = try store.smallObject(catalog.object) else { continue }
+            let content = templates.content(
+                try Catalog.listing(of: signed), prefix: catalog.namespace)
+            kept.formUnion(try await reachable(from: [content]))
+        }
+        for row in try database.versions() where row.publishedHere {
+            kept.insert(row.record)
+            guard row.withdrawn == nil else { continue }
+            guard let version = templates.template(named: row.template)?.version(row.version),
+                let record = version.record
+            else {
+                throw Failure(
+                    .corrupt,
+                    "the record of \(row.template) version \(row.version) cannot be read, so nothing "
+                        + "is reclaimed", cause: templates.template(named: row.template)?
+                        .version(row.version)?.problem)
+            }
+            let items = (record.disks + record.files).map {
+                templates.content($0.content, prefix: row.template)
+            }
+            kept.formUnion(try await reachable(from: items))
+        }
+        return try sweep(keeping: kept)
+    }
+
+    private func reachable(
+        from contents: [SegmentedContent]
+    ) async throws(Failure) -> Set<ObjectId> {
+        var ids: Set<ObjectId> = []
+        var roots: Set<ContentDescriptor> = []
+        for content in contents where roots.insert(content.descriptor).inserted {
+            try await content.manifest.forEachObject { (id, _) throws(Failure) in ids.insert(id) }
+        }
+        return ids
+    }
+
+    private func sweep(keeping kept: Set<ObjectId>) throws(Failure) -> Report {
+        var report = Report()
+        let segments = try store.allSegments().filter { !kept.contains($0.id) }
+        report.freedSegments = segments.count
+        report.freedBytes = try store.free(segments)
+        let objects = try store.smallObjectIds().filter { !kept.contains($0) }
+        try store.removeSmallObjects(objects)
+        report.freedObjects = objects.count
+        return report
+    }
+}
