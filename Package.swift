@@ -12,11 +12,17 @@ let house: [SwiftSetting] = [
 
 let package = Package(
     name: "ccnfs",
+    products: [
+        .executable(name: "ccnfs", targets: ["ccnfs"]),
+        // For the fuzz targets in Tests/Fuzzing, which are a package of their own.
+        .library(name: "CCNx", targets: ["CCNx"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // Cellar
@@ -63,6 +69,51 @@ let package = Package(
                 "CCNx", "Failures", "Files", "Images", "Profiles", "Signing", "Store", "Templates",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: house),
+        .target(
+            name: "Provisioning",
+            dependencies: ["CCNx", "Disks", "Failures", "Profiles", "Store", "Templates"],
+            swiftSettings: house),
+        .target(
+            name: "Repositories",
+            dependencies: ["CCNx", "Failures", "Profiles", "Signing", "Store", "Templates"],
+            swiftSettings: house),
+        .target(name: "Forwarding", dependencies: ["CCNx", "Failures"], swiftSettings: house),
+        .target(
+            name: "Faces",
+            dependencies: [
+                "CCNx", "Failures",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
+            name: "Control",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Publishing", "Signing", "Store",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
+            name: "Node",
+            dependencies: [
+                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Forwarding",
+                "Images", "Namespace", "Profiles", "Provisioning", "Publishing", "Repositories",
+                "Signing", "Store", "Templates",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .target(
+            name: "Commands",
+            dependencies: [
+                "CCNx", "Control", "FUSE", "Faces", "Failures", "Files", "Images", "Node",
+                "Publishing", "Signing", "Store",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
+            ], swiftSettings: house),
+        .executableTarget(name: "ccnfs", dependencies: ["Commands"], swiftSettings: house),
         .target(
             name: "Namespace",
             dependencies: [

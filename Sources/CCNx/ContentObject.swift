@@ -1,4 +1,4 @@
-/// A named piece of content (RFC 8569 section 2.1, RFC 8609 section 3.6.3).
+/// A named piece of content (RFC 8569 section 2.1, RFC 8609 section 3.6.2.2).
 package struct ContentObject: Hashable, Sendable {
     /// Nil for a nameless object, which is asked for by its hash.
     package var name: Name?

@@ -12,7 +12,7 @@ package struct FaceId: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var description: String { String(number) }
 }
 
-/// Whether what is at the other end runs on this machine (RFC 8569 section 1.1: a local application)
+/// Whether what is at the other end runs on this machine
 /// or elsewhere. Hop limits and names of local scope depend on it.
 package enum FaceScope: Hashable, Sendable {
     case local, remote

@@ -1,4 +1,4 @@
-/// Asks for one Content Object (RFC 8569 section 2.1, RFC 8609 section 3.6.2).
+/// Asks for one Content Object (RFC 8569 section 2.1, RFC 8609 section 3.6.2.1).
 package struct Interest: Hashable, Sendable {
     package static let defaultHopLimit: UInt8 = 32
 

@@ -124,6 +124,22 @@ extension File {
     }
 }
 
+extension File {
+    /// Writes at the descriptor's own position (a pipe).
+    package func writeNext(_ bytes: Span<UInt8>) throws(Failure) {
+        try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(Failure) in
+            var done = 0
+            while done < buffer.count {
+                done += try systemCall("cannot write \(path)") {
+                    unsafe Glibc.write(
+                        descriptor, buffer.baseAddress.map { unsafe $0 + done },
+                        buffer.count - done)
+                }
+            }
+        }
+    }
+}
+
 // MARK: - Durability and space
 
 extension File {

@@ -60,6 +60,10 @@ package enum FileTree {
         }
     }
 
+    package static func setPermissions(of path: String, to mode: UInt32) throws(Failure) {
+        _ = try systemCall("cannot change the mode of \(path)") { unsafe chmod(path, mode) }
+    }
+
     /// The names in a directory, sorted, without `.` and `..`.
     package static func names(in path: String) throws(Failure) -> [String] {
         guard let directory = unsafe opendir(path) else {
@@ -124,6 +128,24 @@ package enum FileTree {
         let unit = Int(raw.f_frsize)
         return FileSystemSpace(
             totalByteCount: Int(raw.f_blocks) * unit, availableByteCount: Int(raw.f_bavail) * unit)
+    }
+
+    /// The path without symbolic links and dots; the file must be there.
+    package static func canonical(_ path: String) throws(Failure) -> String {
+        guard let resolved = unsafe realpath(path, nil) else {
+            throw Failure(errno: errno, "cannot find \(path)")
+        }
+        defer { unsafe free(resolved) }
+        return unsafe String(cString: resolved)
+    }
+
+    /// The value of an xattr; nil when there is none.
+    package static func extendedAttribute(_ name: String, of path: String) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe buffer.withUnsafeMutableBytes {
+            unsafe getxattr(path, name, $0.baseAddress, $0.count)
+        }
+        return count >= 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : nil
     }
 
     /// The path made absolute against the working directory; symbolic links stay.

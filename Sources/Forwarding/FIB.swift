@@ -1,7 +1,7 @@
 package import CCNx
 package import Failures
 
-/// Whom to ask for what: name prefixes and, for each, faces in order of cost (RFC 8569 section 2.4.1).
+/// Whom to ask for what: name prefixes and, for each, faces in order of cost (RFC 8569 section 2.4.4).
 ///
 /// A tree with one level a segment, so that finding the longest prefix takes time linear in the name.
 package struct FIB: Sendable {

@@ -74,7 +74,7 @@ struct PIT {
         return nil
     }
 
-    /// The entries that `object` answers (RFC 8569 section 2.4.2). `hash` is asked for only if an entry
+    /// The entries that `object` answers (RFC 8569 section 9). `hash` is asked for only if an entry
     /// depends on it.
     func matches(
         _ object: ContentObject,

@@ -1,6 +1,7 @@
 internal import CCNx
 internal import Disks
 package import Failures
+internal import Glibc
 internal import Profiles
 internal import Store
 internal import Templates
@@ -15,11 +16,15 @@ extension Tree {
         case .templateFile(_, _, let file) where file != TemplateRecord.fileName:
             keys = ["name", "version", "publisher", "root", "size", "data", "local"]
         case .disk: keys = ["size", "written"]
+        case .directory(let name) where name.isEmpty: keys = ["node"]
         default: return []
         }
         let error = try error(of: inode) == nil ? [] : ["error"]
         return (keys + error).map { Self.attributePrefix + $0 }
     }
+
+    /// On the root: the process that serves the mount.
+    package static let nodeAttribute = attributePrefix + "node"
 
     /// The value of an xattr; nil when the node has none of that name.
     package func extendedAttribute(
@@ -51,6 +56,8 @@ extension Tree {
             case "written": return String(disk.writtenByteCount)
             default: return nil
             }
+        case .directory(let name) where name.isEmpty && key == "node":
+            return String(getpid())
         default: return nil
         }
     }

@@ -71,7 +71,8 @@ extension SegmentedContent {
             case .resident(let leaf, let entry, let resident, let count):
                 let inSegment = position % descriptor.segmentSize
                 let result = try resident.image.readResident(
-                    at: resident.position * descriptor.segmentSize + inSegment, byteCount: count,
+                    at: resident.position * resident.image.segmentSize + inSegment,
+                    byteCount: count,
                     into: &output, id: { leaf.ids[entry + $0 - resident.position] })
                 switch result {
                 case .complete:
@@ -119,7 +120,9 @@ extension SegmentedContent {
         return leaf.residents.withLock { residents in
             guard let first = residents[entry] else { return .unknown }
             var last = entry
-            while last < lastEntry, last + 1 < residents.count,
+            // A short segment may lie in an image of longer ones: equal segments are one.
+            let joins = first.image.segmentSize == size
+            while joins, last < lastEntry, last + 1 < residents.count,
                 let next = residents[last + 1], next.image === first.image,
                 next.position == first.position + last + 1 - entry
             {

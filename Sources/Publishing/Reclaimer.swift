@@ -18,6 +18,8 @@ package struct Reclaimer: Sendable {
         package var freedSegments = 0
         package var freedBytes = 0
         package var freedObjects = 0
+
+        package init(freedBytes: Int = 0) { self.freedBytes = freedBytes }
     }
 
     package init(local: LayeredStore, database: StateDatabase, gate: PublishingGate) {

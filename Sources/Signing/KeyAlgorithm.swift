@@ -6,8 +6,8 @@ package enum KeyAlgorithm: Hashable, Sendable {
     /// RSASSA-PKCS1-v1_5 with SHA-256, the modulus having this many bits.
     case rsa(bits: Int)
     /// ECDSA over NIST P-384 (secp384r1) with SHA-384, the signature as a DER ECDSA-Sig-Value.
-    /// RFC 8609 section 3.6.4.1 names the curve only; the hash is the one of matching strength
-    /// (RFC 5758 section 3.2), the encoding the one of RFC 3279 section 2.2.3.
+    /// RFC 8609 section 3.6.4.1 registers the algorithm by its curve; used here with the hash of
+    /// matching strength (RFC 5758 section 3.2) and the encoding of RFC 3279 section 2.2.3.
     case ecP384
 
     package static let standard = KeyAlgorithm.rsa(bits: 3_072)

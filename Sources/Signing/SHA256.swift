@@ -22,7 +22,7 @@ package enum SHA256 {
 }
 
 extension DecodedPacket {
-    /// Taken over the bytes as they were received (RFC 8569 section 2.4.2).
+    /// Taken over the bytes as they were received (RFC 8569 section 5).
     package var contentObjectHash: ContentObjectHash {
         withMessage { ContentObjectHash(SHA256.digest(of: $0)) }
     }

@@ -108,6 +108,27 @@ extension ContentStore {
         try objects.finish()
     }
 
+    /// Writes a segment at its place of `image` and tells the index of it.
+    package func keep(
+        _ bytes: Span<UInt8>, id: ObjectId, at position: Int, of image: SegmentImage
+    ) throws(Failure) {
+        try image.changing { () throws(Failure) in
+            try image.write(bytes, at: position)
+            try record([(id: id, place: SegmentPlace(image: image.number, position: position))])
+        }
+    }
+
+    /// Looks at the segment's bytes and drops it if they are wrong.
+    ///
+    /// - Returns: false if it is well, or not here.
+    func dropIfDamaged(_ id: ObjectId) throws(Failure) -> Bool {
+        guard let place = try index.places(of: [id])[0] else { return false }
+        let bytes = try image(place.image).bytes(at: place.position)
+        if ObjectId(of: bytes) == id { return false }
+        try drop(id, at: place)
+        return true
+    }
+
     /// Forgets a segment whose bytes are wrong, then frees its place.
     package func drop(_ id: ObjectId, at place: SegmentPlace) throws(Failure) {
         try free([(id: id, place: place)])
@@ -118,14 +139,14 @@ extension ContentStore {
     /// - Returns: the bytes of the places freed.
     @discardableResult
     package func free(_ segments: [(id: ObjectId, place: SegmentPlace)]) throws(Failure) -> Int {
-        try index.remove(segments.map(\.id))
         var freed = 0
         for (number, group) in Dictionary(grouping: segments, by: \.place.image) {
             let image = try image(number)
-            let positions = group.map(\.place.position)
-            image.markAbsent(positions)
-            try image.punch(positions)
-            freed += positions.count * image.segmentSize
+            try image.changing { () throws(Failure) in
+                try index.remove(group.map(\.id))
+                try image.free(group.map(\.place.position))
+            }
+            freed += group.count * image.segmentSize
         }
         return freed
     }

@@ -67,12 +67,13 @@ extension LayeredStore {
 
     /// Drops a damaged segment from whichever layer has it.
     package func dropDamaged(_ id: ObjectId, because failure: Failure) throws(Failure) {
+        var isDropped = false
+        for store in [published, cache] where try store.dropIfDamaged(id) { isDropped = true }
+        // Evicted, or dropped and fetched again, since it was read: then there is no damage any more.
+        guard isDropped else { return }
         counters.damagedSegments.add(1, ordering: .relaxed)
         logger.error(
             "damaged segment dropped", metadata: ["id": "\(id)", "cause": "\(failure)"])
-        for store in [published, cache] {
-            if let place = try store.places(of: [id])[0] { try store.drop(id, at: place) }
-        }
     }
 }
 
@@ -116,6 +117,8 @@ extension LayeredStore {
         _ request: ObjectRequest, keep: @Sendable ([UInt8]) throws(Failure) -> Void
     ) async -> Result<[UInt8], Failure> {
         defer { flights.withLock { $0[request.id] = nil } }
+        // The flight before this one may have landed after its passengers here looked.
+        if let bytes = try? localObject(request.id) { return .success(bytes) }
         let bytes: [UInt8]
         do throws(Failure) {
             bytes = try await source.object(request)
@@ -155,8 +158,7 @@ extension LayeredStore {
         _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
     ) throws(Failure) {
         let image = try cache.image(forRoot: root, segmentSize: segmentSize)
-        try image.write(bytes.span, at: position)
-        try cache.record([(id: id, place: SegmentPlace(image: image.number, position: position))])
+        try cache.keep(bytes.span, id: id, at: position, of: image)
         cacheByteCount.withLock { $0 = $0.map { $0 + bytes.count } }
     }
 }

@@ -13,14 +13,18 @@ internal import Synchronization
 /// ```
 /// Invariants: a position holds one segment for as long as the file lives, so stale knowledge of a
 /// place can find it absent but never finds other bytes. *Verified* implies *present*. A position is
-/// punched only after it was made absent and every reader that saw it present has left.
+/// punched only after it was made unreadable and every reader that saw it present has left, and it
+/// stays unreadable until it was punched.
 ///
-/// Concurrency: any thread. `states` has a lock held for a few lines; `gate` counts readers.
+/// Concurrency: any thread. `states` has a lock held for a few lines; `gate` counts readers. `changes`
+/// is held by one who fills places and by one who frees some: a place that is filled anew between
+/// being made unreadable and being punched would lose its bytes. Lock order: changes, states.
 package final class SegmentImage: Sendable {
     package let number: Int
     package let segmentSize: Int
     private let file: File
     private let states = Mutex<[State]>([])
+    private let changes = Mutex<Void>(())
     private let gate = ReaderGate()
     private let lastUseTick = Atomic<UInt64>(0)
 
@@ -28,7 +32,7 @@ package final class SegmentImage: Sendable {
     var lastUse: UInt64 { lastUseTick.load(ordering: .relaxed) }
     private static let useClock = Atomic<UInt64>(0)
 
-    enum State: UInt8 { case absent, present, verified }
+    enum State: UInt8 { case absent, present, verified, freeing }
 
     init(number: Int, segmentSize: Int, file: File) {
         self.number = number
@@ -105,7 +109,7 @@ extension SegmentImage {
             for position in positions {
                 guard position < states.count else { return .absent(position) }
                 switch states[position] {
-                case .absent: return .absent(position)
+                case .absent, .freeing: return .absent(position)
                 case .present: unverified.append(position)
                 case .verified: break
                 }
@@ -159,11 +163,14 @@ extension SegmentImage {
         lastUseTick.store(tick, ordering: .relaxed)
     }
 
-    func markAbsent(_ positions: some Sequence<Int>) {
+    /// Runs `body` while no one else fills or frees places.
+    func changing(_ body: () throws(Failure) -> Void) throws(Failure) {
+        try changes.withLock { (_) throws(Failure) in try body() }
+    }
+
+    private func mark(_ positions: [Int], _ state: State) {
         states.withLock { states in
-            for position in positions where position < states.count {
-                states[position] = .absent
-            }
+            for position in positions where position < states.count { states[position] = state }
         }
     }
 
@@ -176,8 +183,12 @@ extension SegmentImage {
         }
     }
 
-    /// Frees the space of positions that were made absent, once no reader is inside.
-    func punch(_ positions: some Sequence<Int>) throws(Failure) {
+    /// Frees the space of positions that the index does not know any more, once no reader is inside.
+    ///
+    /// The caller is inside of ``changing(_:)``.
+    func free(_ positions: [Int]) throws(Failure) {
+        mark(positions, .freeing)
+        defer { mark(positions, .absent) }
         gate.waitForReaders()
         var run: Range<Int>?
         for position in positions.sorted() {

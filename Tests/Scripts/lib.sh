@@ -29,7 +29,8 @@ clean_ups=()
 
 begin() {
     suite=$1
-    trap 'failed_line=$(basename "${BASH_SOURCE[0]}"):$LINENO' ERR
+    # The line of the script itself, also when it was a function of this file that failed.
+    trap 'failed_line=$LINENO; [ "${#BASH_LINENO[@]}" -lt 2 ] || failed_line=${BASH_LINENO[-2]}' ERR
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -44,7 +45,7 @@ clean_up() {
     trap '' INT TERM
     set +e
     if [ -z "$finished" ]; then
-        printf 'not ok - %s ended early, status %d, at %s\n' "$suite" "$status" "${failed_line:-?}"
+        printf 'not ok - %s ended early, status %d, line %s\n' "$suite" "$status" "${failed_line:-?}"
         [ "$status" -ne 0 ] || status=1
     fi
     for ((index = ${#clean_ups[@]} - 1; index >= 0; index--)); do
@@ -233,7 +234,7 @@ small_image() {
 }
 
 # Bytes that a folder takes on disk.
-allocated_bytes() { { du -s -B1 "$@" 2> /dev/null || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
+allocated_bytes() { { du -s -B1 "$@" 2> /dev/null || true; } | awk '{ sum += $1 } END { printf "%.0f\n", sum }'; }
 
 # Of the mount only: what the node has in its own page cache stays.
 forget_pages() { dd if="$1" iflag=nocache count=0 status=none; }

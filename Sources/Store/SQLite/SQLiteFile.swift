@@ -1,4 +1,5 @@
 internal import Failures
+internal import Files
 internal import GRDB
 internal import Synchronization
 
@@ -30,15 +31,10 @@ final class SQLiteFile: Sendable {
             try db.execute(sql: "PRAGMA synchronous = NORMAL")
         }
         do {
+            try Self.refuseNewer(path, version)
             pool = try DatabasePool(path: path, configuration: configuration)
             try pool.writeWithoutTransaction { db in
                 let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
-                if found > version {
-                    throw Failure(
-                        .unsupported,
-                        "\(path) has format \(found), this program knows up to \(version)",
-                        hint: "run the newer ccnfs that wrote it")
-                }
                 guard found < version else { return }
                 try db.inTransaction(.immediate) {
                     try upgrade(db, found)
@@ -48,6 +44,23 @@ final class SQLiteFile: Sendable {
             }
         } catch {
             throw Self.failure(error, path)
+        }
+    }
+
+    /// Looks without writing: opening a pool changes the file.
+    private static func refuseNewer(_ path: String, _ version: Int) throws {
+        guard FileTree.exists(path) else { return }
+        var configuration = Configuration()
+        configuration.readonly = true
+        configuration.busyMode = .timeout(5)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        let found = try queue.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
+        try queue.close()
+        guard found <= version else {
+            throw Failure(
+                .unsupported,
+                "\(path) has format \(found), this program knows up to \(version)",
+                hint: "run the newer ccnfs that wrote it")
         }
     }
 

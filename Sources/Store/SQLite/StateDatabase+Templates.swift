@@ -114,8 +114,8 @@ extension StateDatabase {
             let under = "\(namespace.uri)/"
             for table in ["version", "tag"] {
                 try db.execute(
-                    sql: "DELETE FROM \(table) WHERE substr(template, 1, ?) = ?",
-                    arguments: [under.count, under])
+                    sql: "DELETE FROM \(table) WHERE template = ? OR substr(template, 1, ?) = ?",
+                    arguments: [namespace.uri, under.count, under])
             }
             for row in versions {
                 try db.execute(

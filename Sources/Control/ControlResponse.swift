@@ -1,0 +1,206 @@
+package import Publishing
+package import Store
+
+/// What a node answers. The payloads are also what `--json` prints.
+package enum ControlResponse: Sendable, Codable {
+    case done
+    case templates([TemplateSummary])
+    case template(TemplateDetail)
+    case machines([MachineSummary])
+    case trust([TrustSummary])
+    case published(PublishReport)
+    case deployed(MachineSummary)
+    case deleted(Deletion)
+    case exported(Export)
+    case status(NodeStatus)
+    case fileStatus(FileReport)
+    case fileMap(FileMap)
+    case verified(Verification)
+    case freed(Reclaimer.Report)
+}
+
+package struct TemplateSummary: Sendable, Codable {
+    package var name: String
+    package var newestVersion: Int?
+    package var versions: [VersionSummary]
+    package var tags: [String: Int]
+
+    package init(
+        name: String, newestVersion: Int?, versions: [VersionSummary], tags: [String: Int]
+    ) {
+        self.name = name
+        self.newestVersion = newestVersion
+        self.versions = versions
+        self.tags = tags
+    }
+}
+
+package struct VersionSummary: Sendable, Codable {
+    package var version: Int
+    package var isTrusted: Bool
+    /// Why it is not served; nil when it is.
+    package var problem: String?
+    package var publisher: String?
+    /// Seconds since 1970.
+    package var time: Int?
+    package var diskCount: Int
+    /// Bytes a guest sees, all disks.
+    package var size: Int
+    package var dataBytes: Int
+
+    package init(
+        version: Int, problem: String?, publisher: String?, time: Int?, diskCount: Int, size: Int,
+        dataBytes: Int
+    ) {
+        self.version = version
+        isTrusted = problem == nil
+        self.problem = problem
+        self.publisher = publisher
+        self.time = time
+        self.diskCount = diskCount
+        self.size = size
+        self.dataBytes = dataBytes
+    }
+}
+
+package struct TemplateDetail: Sendable, Codable {
+    package var name: String
+    package var version: VersionSummary
+    package var parentVersion: Int?
+    package var properties: [String: String]
+    package var disks: [Item]
+    package var files: [Item]
+    package var tags: [String]
+
+    package struct Item: Sendable, Codable {
+        package var name: String
+        package var size: Int
+        package var dataBytes: Int
+        /// Nil while the version is not served.
+        package var localBytes: Int?
+        package var root: String
+        package var segmentSize: Int
+
+        package init(
+            name: String, size: Int, dataBytes: Int, localBytes: Int?, root: String,
+            segmentSize: Int
+        ) {
+            self.name = name
+            self.size = size
+            self.dataBytes = dataBytes
+            self.localBytes = localBytes
+            self.root = root
+            self.segmentSize = segmentSize
+        }
+    }
+
+    package init(
+        name: String, version: VersionSummary, parentVersion: Int?, properties: [String: String],
+        disks: [Item], files: [Item], tags: [String]
+    ) {
+        self.name = name
+        self.version = version
+        self.parentVersion = parentVersion
+        self.properties = properties
+        self.disks = disks
+        self.files = files
+        self.tags = tags
+    }
+}
+
+package struct MachineSummary: Sendable, Codable {
+    package var name: String
+    package var template: String?
+    package var templateVersion: Int?
+    package var disks: [Disk]
+
+    package struct Disk: Sendable, Codable {
+        package var name: String
+        package var size: Int
+        package var writtenBytes: Int
+        /// Why it is out of service; nil when it is not.
+        package var problem: String?
+
+        package init(name: String, size: Int, writtenBytes: Int, problem: String?) {
+            self.name = name
+            self.size = size
+            self.writtenBytes = writtenBytes
+            self.problem = problem
+        }
+    }
+
+    package init(name: String, template: String?, templateVersion: Int?, disks: [Disk]) {
+        self.name = name
+        self.template = template
+        self.templateVersion = templateVersion
+        self.disks = disks
+    }
+}
+
+package struct TrustSummary: Sendable, Codable {
+    package var prefix: String
+    package var keyId: String
+    package var algorithm: String
+
+    package init(prefix: String, keyId: String, algorithm: String) {
+        self.prefix = prefix
+        self.keyId = keyId
+        self.algorithm = algorithm
+    }
+}
+
+package struct Deletion: Sendable, Codable {
+    package var template: String
+    package var versions: [Int]
+    package var freed: Reclaimer.Report
+    /// VMs whose profiles keep parts of it.
+    package var keptFor: [String]
+
+    package init(
+        template: String, versions: [Int], freed: Reclaimer.Report, keptFor: [String]
+    ) {
+        self.template = template
+        self.versions = versions
+        self.freed = freed
+        self.keptFor = keptFor
+    }
+}
+
+package struct Export: Sendable, Codable {
+    package var template: String
+    package var version: Int
+    package var disk: String
+    package var path: String
+    package var size: Int
+    package var dataBytes: Int
+
+    package init(
+        template: String, version: Int, disk: String, path: String, size: Int, dataBytes: Int
+    ) {
+        self.template = template
+        self.version = version
+        self.disk = disk
+        self.path = path
+        self.size = size
+        self.dataBytes = dataBytes
+    }
+}
+
+package struct Verification: Sendable, Codable {
+    package var published: ContentStore.Findings
+    package var cache: ContentStore.Findings
+    package var stateProblems: [String]
+
+    package init(
+        published: ContentStore.Findings, cache: ContentStore.Findings, stateProblems: [String]
+    ) {
+        self.published = published
+        self.cache = cache
+        self.stateProblems = stateProblems
+    }
+
+    package var isClean: Bool {
+        stateProblems.isEmpty
+            && [published, cache].allSatisfy { $0.damaged.isEmpty && $0.databaseProblems.isEmpty }
+    }
+}

@@ -1,0 +1,75 @@
+package import Store
+
+/// What a node says of itself.
+package struct NodeStatus: Sendable, Codable {
+    /// 0 when no node runs and the command looked by itself.
+    package var process: Int
+    package var mountPoint: String?
+    package var stateDirectory: String
+    package var cacheDirectory: String
+    package var templates: Int
+    package var machines: Int
+    package var published: ContentStore.Usage
+    package var cache: ContentStore.Usage
+    package var store: StoreCounters.Values
+    package var interestsSent: Int
+    package var interestsReceived: Int
+    package var pendingInterests: Int
+    /// Requests of the kernel that wait for content.
+    package var parkedRequests: Int
+    package var faces: [FaceReport]
+    package var catalogs: [CatalogReport]
+
+    package struct FaceReport: Sendable, Codable {
+        package var address: String
+        package var isOutgoing: Bool
+
+        package init(address: String, isOutgoing: Bool) {
+            self.address = address
+            self.isOutgoing = isOutgoing
+        }
+    }
+
+    package struct CatalogReport: Sendable, Codable {
+        package var namespace: String
+        package var serial: Int
+        /// Seconds since 1970.
+        package var expires: Int
+        package var isPublishedHere: Bool
+        /// Why it cannot be brought up to date; nil when it is.
+        package var problem: String?
+
+        package init(
+            namespace: String, serial: Int, expires: Int, isPublishedHere: Bool, problem: String?
+        ) {
+            self.namespace = namespace
+            self.serial = serial
+            self.expires = expires
+            self.isPublishedHere = isPublishedHere
+            self.problem = problem
+        }
+    }
+
+    package init(
+        process: Int, mountPoint: String?, stateDirectory: String, cacheDirectory: String,
+        templates: Int, machines: Int, published: ContentStore.Usage, cache: ContentStore.Usage,
+        store: StoreCounters.Values, interestsSent: Int, interestsReceived: Int,
+        pendingInterests: Int, parkedRequests: Int, faces: [FaceReport], catalogs: [CatalogReport]
+    ) {
+        self.process = process
+        self.mountPoint = mountPoint
+        self.stateDirectory = stateDirectory
+        self.cacheDirectory = cacheDirectory
+        self.templates = templates
+        self.machines = machines
+        self.published = published
+        self.cache = cache
+        self.store = store
+        self.interestsSent = interestsSent
+        self.interestsReceived = interestsReceived
+        self.pendingInterests = pendingInterests
+        self.parkedRequests = parkedRequests
+        self.faces = faces
+        self.catalogs = catalogs
+    }
+}

@@ -1,0 +1,75 @@
+internal import CCNx
+internal import Disks
+internal import Failures
+internal import Files
+internal import Foundation
+internal import Logging
+internal import Publishing
+internal import Signing
+internal import Store
+internal import Templates
+
+/// The two homes of a node, owned by this process, and everything that lives in them.
+///
+/// *State* is what exists nowhere else; *cache* may be deleted while nobody uses it.
+final class Homes: Sendable {
+    let stateDirectory: String
+    let cacheDirectory: String
+    let database: StateDatabase
+    let store: LayeredStore
+    let templates: Templates
+    let machines: VirtualMachines
+    let nodeKey: PrivateKey
+    let gate = PublishingGate()
+    private let locks: [StoreLock]
+
+    /// - Parameter source: asked for what is not here.
+    init(
+        _ configuration: NodeConfiguration, source: any ContentSource, purpose: String,
+        logger: Logger
+    ) throws(Failure) {
+        let state = configuration.stateDirectory
+        let cache = configuration.cacheDirectory
+        guard state != cache else {
+            throw Failure(.configuration, "state and cache cannot be the same directory, \(state)")
+        }
+        stateDirectory = state
+        cacheDirectory = cache
+        try FileTree.makeDirectory(state, permissions: 0o700)
+        try FileTree.makeDirectory(cache, permissions: 0o700)
+        locks = [
+            try StoreLock(home: state, purpose: purpose),
+            try StoreLock(home: cache, purpose: purpose),
+        ]
+        database = try StateDatabase(path: "\(state)/state.sqlite")
+        store = LayeredStore(
+            published: try ContentStore(directory: "\(state)/content"),
+            cache: try ContentStore(directory: "\(cache)/content"), source: source,
+            cacheLimit: configuration.cacheLimit, logger: logger)
+        let templates = try Templates(database: database, store: store, logger: logger)
+        self.templates = templates
+        machines = try VirtualMachines(
+            database: database, overlaysDirectory: "\(state)/overlays",
+            bootId: try BootId.current(), logger: logger,
+            content: { templates.content($0, prefix: $1) })
+        nodeKey = try Self.nodeKey(in: state)
+    }
+
+    /// The key that signs this node's catalogs; made at first use.
+    private static func nodeKey(in state: String) throws(Failure) -> PrivateKey {
+        let path = "\(state)/keys/node.pem"
+        if FileTree.exists(path) { return try PrivateKey(pem: try FileTree.bytes(of: path)) }
+        try FileTree.makeDirectory("\(state)/keys", permissions: 0o700)
+        let key = try PrivateKey.generate(.ecP384)
+        try FileTree.replace(path, with: try key.pem(), permissions: 0o600)
+        return key
+    }
+
+    var editor: CatalogEditor {
+        CatalogEditor(
+            store: store.published, database: database, templates: templates, nodeKey: nodeKey)
+    }
+
+    /// Seconds since 1970.
+    static var now: Int { Int(Date().timeIntervalSince1970) }
+}

@@ -1,0 +1,163 @@
+internal import CCNx
+internal import Control
+internal import Disks
+internal import Dispatch
+internal import Faces
+package import Failures
+internal import Files
+internal import Foundation
+internal import FUSE
+internal import Glibc
+package import Logging
+internal import Namespace
+internal import Repositories
+internal import Store
+internal import Synchronization
+
+/// One node: the homes, the tree, the faces, the control socket and, if asked for, the mount.
+///
+/// Order of the start: homes (locks, databases), mount, and only then whatever waits for others: a
+/// mount never waits for a scan or for a repository. Order of the end: no new requests, disks
+/// durable, faces down, homes released.
+package final class Node: Sendable {
+    private let configuration: NodeConfiguration
+    private let logger: Logger
+    private let exchange: PacketExchange
+    private let operations: NodeOperations
+
+    /// Takes the homes. Nothing is served yet.
+    package init(_ configuration: NodeConfiguration, logger: Logger) throws(Failure) {
+        self.configuration = configuration
+        self.logger = logger
+        exchange = PacketExchange(routes: configuration.routes, logger: logger)
+        operations = try NodeOperations(
+            configuration, exchange: exchange,
+            purpose: configuration.mountPoint.map { "mount \($0)" } ?? "node", logger: logger)
+    }
+
+    /// Serves until the mount ends or a signal asks for the end.
+    ///
+    /// - Parameter ready: called once commands and the mount answer, with the addresses listened on.
+    package func run(ready: @Sendable ([String]) -> Void) async throws(Failure) {
+        let session = try mount()
+        let control = try await ControlServer(
+            path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
+            logger: logger)
+        let homes = operations.homes
+        let addresses = try await exchange.start(
+            responder: Responder(
+                store: homes.store, database: homes.database, nodeKey: homes.nodeKey),
+            listening: configuration.listenAddresses)
+        let serving = Task { [operations] in
+            await control.serve { (request, session) async throws(Failure) in
+                try await operations.perform(request, session: session)
+            }
+        }
+        let following = followCatalogs()
+        let renewing = Task { [operations] in await operations.renewCatalogs() }
+        ready(addresses.map(\.description))
+        let outcome = await waitForEnd(session)
+        for task in [following, renewing] { task.cancel() }
+        await control.stop()
+        await serving.value
+        try await finish()
+        try outcome.get()
+    }
+
+    private func mount() throws(Failure) -> Session? {
+        guard let mountPoint = configuration.mountPoint else { return nil }
+        var options = Session.Options()
+        options.isReadOnly = configuration.isReadOnly
+        options.allowsOthers = configuration.allowsOthers
+        return try Session(
+            mounting: operations.tree, at: mountPoint, options: options, logger: logger)
+    }
+
+    /// - Returns: how the mount ended; success after a signal.
+    private func waitForEnd(_ session: Session?) async -> Result<Void, Failure> {
+        let signals = SignalWatch([SIGTERM, SIGINT])
+        guard let session else {
+            await signals.wait()
+            return .success(())
+        }
+        // A mount that is in use is detached at the signal, and its session ends with the process.
+        return await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            Thread.detachNewThread {
+                do throws(Failure) {
+                    try session.serve()
+                    session.finish()
+                    once.resume(.success(()))
+                } catch {
+                    once.resume(.failure(error))
+                }
+            }
+            Task {
+                await signals.wait()
+                session.unmount()
+                try? await Task.sleep(for: .seconds(1))
+                once.resume(.success(()))
+            }
+        }
+    }
+
+    private func finish() async throws(Failure) {
+        let failures = await operations.homes.machines.flushAll()
+        for failure in failures {
+            logger.error("disk not durable at the end", metadata: ["cause": "\(failure)"])
+        }
+        await exchange.stop()
+        try operations.homes.database.synchronize()
+        if let first = failures.first { throw first }
+    }
+
+    /// Looks after the catalogs of all namespaces that routes lead to.
+    private func followCatalogs() -> Task<Void, Never> {
+        let namespaces = Set(configuration.routes.map { $0.prefix.prefix(1) })
+        let interval = Duration.seconds(configuration.catalogInterval)
+        return Task { [operations] in
+            while !Task.isCancelled {
+                for namespace in namespaces { await operations.followCatalog(of: namespace) }
+                try? await Task.sleep(for: interval)
+            }
+        }
+    }
+}
+
+/// Resumes a continuation the first time only.
+private final class Once: Sendable {
+    private let continuation: Mutex<CheckedContinuation<Result<Void, Failure>, Never>?>
+
+    init(_ continuation: CheckedContinuation<Result<Void, Failure>, Never>) {
+        self.continuation = Mutex(continuation)
+    }
+
+    func resume(_ result: Result<Void, Failure>) {
+        continuation.withLock { $0.take() }?.resume(returning: result)
+    }
+}
+
+/// Waits for signals that would otherwise end the process.
+///
+/// Sendable: the sources are set up in the initialiser and only kept alive afterwards.
+private final class SignalWatch: @unchecked Sendable {
+    private let sources: [any DispatchSourceSignal]
+    private let stream: AsyncStream<Void>
+
+    init(_ signals: [Int32]) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        self.stream = stream
+        sources = signals.map { number in
+            _ = signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler { continuation.yield() }
+            source.resume()
+            return source
+        }
+    }
+
+    func wait() async {
+        var signals = stream.makeAsyncIterator()
+        await signals.next()
+    }
+}

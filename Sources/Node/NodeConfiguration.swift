@@ -1,0 +1,71 @@
+package import CCNx
+package import Faces
+package import Failures
+internal import Files
+internal import Glibc
+
+/// What a node is told at its start.
+package struct NodeConfiguration: Sendable {
+    package var stateDirectory: String
+    package var cacheDirectory: String
+    /// Nil for a node that serves others only.
+    package var mountPoint: String?
+    package var isReadOnly = false
+    package var allowsOthers = false
+    package var listenAddresses: [FaceAddress] = []
+    package var routes: [Route] = []
+    /// Bytes of segments the cache may hold.
+    package var cacheLimit = Int.max
+    /// Seconds between looks at the catalogs of other repositories.
+    package var catalogInterval = 2.0
+
+    /// Whom to ask for names under a prefix.
+    package struct Route: Sendable, Hashable {
+        package let prefix: Name
+        package let address: FaceAddress
+
+        package init(prefix: Name, address: FaceAddress) {
+            self.prefix = prefix
+            self.address = address
+        }
+
+        /// Reads `ccnx:/mycorp.com=tcp:host:9695`.
+        package init(_ text: String) throws(Failure) {
+            guard let equals = text.firstIndex(of: "=") else {
+                throw Failure(
+                    .usage, "route \"\(text)\" has no =",
+                    hint: "write it as ccnx:/mycorp.com=tcp:HOST:9695")
+            }
+            let address = try FaceAddress(String(text[text.index(after: equals)...]))
+            self.init(prefix: try Name(uri: String(text[..<equals])), address: address)
+        }
+    }
+
+    package init(stateDirectory: String, cacheDirectory: String) {
+        self.stateDirectory = stateDirectory
+        self.cacheDirectory = cacheDirectory
+    }
+
+    /// Where a node listens for the `ccnfs` commands of its own machine.
+    package static func controlPath(stateDirectory: String) -> String {
+        "\(stateDirectory)/node.sock"
+    }
+
+    /// The homes used when none are named: root's are the system's, others' those of XDG.
+    package static func defaultHomes(
+        environment: [String: String]
+    ) -> (state: String, cache: String) {
+        let home = environment["HOME"] ?? "/"
+        let isRoot = geteuid() == 0
+        let state =
+            environment["CCNFS_STATE"]
+            ?? (isRoot
+                ? "/var/lib/ccnfs"
+                : "\(environment["XDG_STATE_HOME"] ?? "\(home)/.local/state")/ccnfs")
+        let cache =
+            environment["CCNFS_CACHE"]
+            ?? (isRoot
+                ? "/var/cache/ccnfs" : "\(environment["XDG_CACHE_HOME"] ?? "\(home)/.cache")/ccnfs")
+        return (FileTree.absolute(state), FileTree.absolute(cache))
+    }
+}

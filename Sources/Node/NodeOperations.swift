@@ -1,0 +1,385 @@
+internal import CCNx
+package import Control
+internal import Disks
+internal import Faces
+package import Failures
+internal import Forwarding
+internal import Foundation
+internal import Glibc
+package import Logging
+package import Namespace
+internal import Profiles
+internal import Provisioning
+internal import Publishing
+internal import Repositories
+internal import Signing
+internal import Store
+internal import Synchronization
+internal import Templates
+
+/// What the `ccnfs` commands ask for, done on this process's homes; by a node for a command at its
+/// socket, or by the command itself when no node runs.
+package final class NodeOperations: Sendable {
+    let homes: Homes
+    package let tree: Tree
+    let logger: Logger
+    private let configuration: NodeConfiguration
+    private let exchange: PacketExchange
+    private let fetcher: Fetcher
+    private let publisher: Publisher
+    private let catalogProblems = Mutex<[Name: String]>([:])
+
+    init(
+        _ configuration: NodeConfiguration, exchange: PacketExchange, purpose: String,
+        logger: Logger
+    ) throws(Failure) {
+        self.configuration = configuration
+        self.exchange = exchange
+        self.logger = logger
+        fetcher = Fetcher(exchange: exchange)
+        homes = try Homes(configuration, source: fetcher, purpose: purpose, logger: logger)
+        tree = Tree(
+            templates: homes.templates, machines: homes.machines,
+            stateDirectory: configuration.stateDirectory,
+            owner: Caller(userId: geteuid(), groupId: getegid()),
+            isReadOnly: configuration.isReadOnly, logger: logger)
+        publisher = Publisher(
+            store: homes.store.published, database: homes.database, templates: homes.templates,
+            editor: homes.editor, gate: homes.gate)
+    }
+
+    /// Takes the homes for one command; there is nobody to ask for what is not here.
+    package convenience init(
+        standalone configuration: NodeConfiguration, purpose: String, logger: Logger
+    ) throws(Failure) {
+        try self.init(
+            configuration, exchange: PacketExchange(routes: [], logger: logger), purpose: purpose,
+            logger: logger)
+    }
+
+    package func perform(
+        _ request: ControlRequest, session: any ControlSession
+    ) async throws(Failure) -> ControlResponse {
+        switch request {
+        case .listTemplates:
+            return .templates(homes.templates.all().map(TemplateSummary.init))
+        case .listMachines:
+            return .machines(homes.machines.all().map(MachineSummary.init))
+        case .show(let template, let version):
+            return .template(try await detail(of: try Name(uri: template), version))
+        case .tag(let template, let tag, let version):
+            try setTag(tag, of: try Name(uri: template), to: version)
+            return .done
+        case .trustEntries:
+            return .trust(try trustSummaries())
+        case .addTrust(let prefix, let pem):
+            try addTrust(try Name(uri: prefix), pem)
+            return .done
+        case .removeTrust(let prefix, let keyId):
+            try removeTrust(try Name(uri: prefix), keyId)
+            return .done
+        case .publish(let publication):
+            return .published(try await publish(publication, session))
+        case .deploy(let template, let version, let machine, let size):
+            return .deployed(
+                try deploy(try Name(uri: template), version, as: machine, size: size))
+        case .delete(let template, let version):
+            return .deleted(try await delete(try Name(uri: template), version))
+        case .export(let template, let version, let disk, let path, let format, let overwrite):
+            let exporter = Exporter(templates: homes.templates)
+            return .exported(
+                try await exporter.export(
+                    try Name(uri: template), version: version, disk: disk, to: path,
+                    format: format, overwrite: overwrite, session: session))
+        case .status:
+            return .status(try await status())
+        case .fileStatus(let path):
+            return .fileStatus(try await FileInspector(homes, tree).report(treePath(path), path))
+        case .fileMap(let path):
+            return .fileMap(try await FileInspector(homes, tree).map(treePath(path), path))
+        case .verify:
+            return .verified(try await verify(session))
+        case .checkDisk(let path):
+            try FileInspector(homes, tree).disk(treePath(path)).check()
+            return .done
+        case .evict:
+            let freed = try homes.store.evictAll()
+            return .freed(Reclaimer.Report(freedBytes: freed))
+        case .reclaim:
+            return .freed(try await reclaim())
+        }
+    }
+
+    /// The part of an absolute path below the mount; other paths are names in the tree already.
+    private func treePath(_ path: String) -> String {
+        guard let mountPoint = configuration.mountPoint else { return path }
+        if path == mountPoint { return "/" }
+        return path.hasPrefix(mountPoint + "/") ? String(path.dropFirst(mountPoint.count)) : path
+    }
+
+    // MARK: Templates
+
+    private func detail(of name: Name, _ number: Int?) async throws(Failure) -> TemplateDetail {
+        let template = try homes.templates.existing(name)
+        guard let version = number.map(template.version) ?? template.newest else {
+            throw Failure(.notFound, "\(name) has no version \(number.map(String.init) ?? "")")
+        }
+        guard let record = version.record else {
+            throw version.problem
+                ?? Failure(.corrupt, "\(name) version \(version.number) has no record")
+        }
+        func items(_ items: [TemplateRecord.Item]) async throws(Failure) -> [TemplateDetail.Item] {
+            var details: [TemplateDetail.Item] = []
+            for item in items {
+                var local: Int?
+                if version.problem == nil {
+                    let content = homes.templates.content(item.content, prefix: name)
+                    local = try? await content.localByteCount().local
+                }
+                details.append(
+                    TemplateDetail.Item(
+                        name: item.name, size: item.content.size, dataBytes: item.dataByteCount,
+                        localBytes: local, root: item.content.root.hex,
+                        segmentSize: item.content.segmentSize))
+            }
+            return details
+        }
+        return TemplateDetail(
+            name: name.uri, version: VersionSummary(version), parentVersion: record.parentVersion,
+            properties: record.properties, disks: try await items(record.disks),
+            files: try await items(record.files),
+            tags: template.tags.filter { $0.value == version.number }.keys.sorted())
+    }
+
+    private func setTag(_ tag: String, of name: Name, to version: Int?) throws(Failure) {
+        try TemplateRecord.check(itemName: tag)
+        let template = try homes.templates.existing(name)
+        if let version, template.version(version) == nil {
+            throw Failure(
+                .notFound, "\(name) has no version \(version)",
+                hint: "see: ccnfs versions \(name)")
+        }
+        try homes.editor.change(name.prefix(1), now: Homes.now) { (listing) throws(Failure) in
+            listing.tags.removeAll { $0.template == name && $0.tag == tag }
+            if let version {
+                listing.tags.append(TagRow(template: name, tag: tag, version: version))
+            }
+        }
+    }
+
+    private func publish(
+        _ publication: ControlRequest.Publication, _ session: any ControlSession
+    ) async throws(Failure) -> PublishReport {
+        let key = try PublicKey(pem: Array(publication.publicKeyPEM.utf8))
+        let request = try PublishRequest(publication)
+        let (reports, continuation) = AsyncStream.makeStream(of: PublishProgress.self)
+        let reporting = Task {
+            for await progress in reports { await session.report(.publish(progress)) }
+        }
+        defer { reporting.cancel() }
+        let report = try await publish(request, key, session) { continuation.yield($0) }
+        continuation.finish()
+        await reporting.value
+        return report
+    }
+
+    private func publish(
+        _ request: PublishRequest, _ key: PublicKey, _ session: some ControlSession,
+        progress: @escaping @Sendable (PublishProgress) -> Void
+    ) async throws(Failure) -> PublishReport {
+        try await publisher.publish(
+            request, signer: SessionSigner(publicKey: key, session: session),
+            stream: { (byteCount) async throws(Failure) in
+                try await session.read(byteCount: byteCount)
+            },
+            now: Homes.now, progress: progress)
+    }
+
+    private func deploy(
+        _ template: Name, _ version: Int?, as name: String, size: Int?
+    ) throws(Failure) -> MachineSummary {
+        if configuration.isReadOnly { throw Failure(.readOnly, "the node is read-only") }
+        let owner = OwnedAttributes(
+            mode: 0o600, userId: geteuid(), groupId: getegid(),
+            modified: Int(Date().timeIntervalSince1970 * 1e9))
+        let deployer = Deployer(
+            templates: homes.templates, machines: homes.machines, database: homes.database)
+        return MachineSummary(
+            try deployer.deploy(template, version: version, as: name, size: size, owner: owner))
+    }
+
+    private func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {
+        let template = try homes.templates.existing(name)
+        if let number, template.version(number) == nil {
+            throw Failure(.notFound, "\(name) has no version \(number)")
+        }
+        let versions = template.versions.map(\.number).filter { number == nil || $0 == number }
+        let now = Homes.now
+        try homes.editor.change(name.prefix(1), now: now) { (listing) throws(Failure) in
+            for index in listing.versions.indices
+            where listing.versions[index].template == name
+                && versions.contains(listing.versions[index].version)
+            {
+                listing.versions[index].withdrawn = listing.versions[index].withdrawn ?? now
+            }
+            listing.tags.removeAll { $0.template == name && versions.contains($0.version) }
+        }
+        let keptFor = homes.machines.all().filter { machine in
+            machine.disks.values.contains { disk in
+                disk.profile.extents.contains { $0.content.prefix == name }
+            }
+        }
+        return Deletion(
+            template: name.uri, versions: versions, freed: try await reclaim(),
+            keptFor: keptFor.map(\.name))
+    }
+
+    private func reclaim() async throws(Failure) -> Reclaimer.Report {
+        let reclaimer = Reclaimer(
+            local: homes.store, database: homes.database, gate: homes.gate)
+        return try await reclaimer.reclaim(
+            templates: homes.templates,
+            keeping: homes.machines.contentsInUse() + homes.templates.contentsInUse())
+    }
+
+    // MARK: Trust
+
+    private func trustSummaries() throws(Failure) -> [TrustSummary] {
+        try homes.database.trustEntries().map { (entry) throws(Failure) in
+            TrustSummary(
+                prefix: entry.prefix.uri, keyId: entry.keyId.digest.hex,
+                algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)")
+        }
+    }
+
+    private func addTrust(_ prefix: Name, _ pem: String) throws(Failure) {
+        guard !prefix.isEmpty else {
+            throw Failure(
+                .usage, "a key cannot be trusted for every name there is",
+                hint: "name at least the namespace: ccnx:/mycorp.com")
+        }
+        let key = try PublicKey(pem: Array(pem.utf8))
+        _ = try homes.database.addTrust(
+            TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
+            now: Homes.now)
+        try homes.templates.reload()
+    }
+
+    private func removeTrust(_ prefix: Name, _ keyId: String) throws(Failure) {
+        let matches = try homes.database.trustEntries().filter {
+            $0.prefix == prefix && $0.keyId.digest.hex.hasPrefix(keyId.lowercased())
+        }
+        guard matches.count == 1, let entry = matches.first else {
+            throw Failure(
+                .notFound,
+                matches.isEmpty
+                    ? "no key \(keyId) is trusted for \(prefix)"
+                    : "\(keyId) is the beginning of several keys trusted for \(prefix)",
+                hint: "see: ccnfs trust list")
+        }
+        _ = try homes.database.removeTrust(prefix: prefix, keyId: entry.keyId)
+        try homes.templates.reload()
+    }
+
+    // MARK: Catalogs
+
+    /// One look at the pointer of a namespace that another node is the repository of.
+    func followCatalog(of namespace: Name) async {
+        let follower = CatalogFollower(
+            namespace: namespace, store: homes.store, database: homes.database,
+            templates: homes.templates)
+        do throws(Failure) {
+            let pointer = try await fetcher.payload(of: Catalog.name(in: namespace))
+            guard let id = ObjectId(bytes: pointer) else {
+                throw Failure(.invalid, "the pointer to the catalog of \(namespace) is no id")
+            }
+            _ = try await follower.follow(id)
+            if catalogProblems.withLock({ $0.removeValue(forKey: namespace) }) != nil {
+                logger.info("catalog is up to date again", metadata: ["name": "\(namespace)"])
+            }
+        } catch {
+            let isNew = catalogProblems.withLock { problems in
+                defer { problems[namespace] = "\(error)" }
+                return problems[namespace] != "\(error)"
+            }
+            if isNew {
+                logger.warning(
+                    "catalog cannot be brought up to date; the last good one stays in use",
+                    metadata: ["name": "\(namespace)", "cause": "\(error)"])
+            }
+        }
+    }
+
+    /// Renews catalogs of this node that are more than half through their time.
+    func renewCatalogs() async {
+        while !Task.isCancelled {
+            do throws(Failure) {
+                let limit = Homes.now + Catalog.lifetimeSeconds / 2
+                for row in try homes.database.catalogs() where row.publishedHere {
+                    guard row.expires < limit else { continue }
+                    try homes.editor.change(row.namespace, now: Homes.now) { _ in }
+                }
+            } catch {
+                logger.warning("catalog not renewed", metadata: ["cause": "\(error)"])
+            }
+            try? await Task.sleep(for: .seconds(3600))
+        }
+    }
+
+    // MARK: The node itself
+
+    private func status() async throws(Failure) -> NodeStatus {
+        let report = await exchange.report()
+        let problems = catalogProblems.withLock(\.self)
+        let known = try homes.database.catalogs()
+        var catalogs = known.map { row in
+            NodeStatus.CatalogReport(
+                namespace: row.namespace.uri, serial: row.serial, expires: row.expires,
+                isPublishedHere: row.publishedHere, problem: problems[row.namespace])
+        }
+        for (namespace, problem) in problems
+        where !known.contains(where: { $0.namespace == namespace }) {
+            catalogs.append(
+                NodeStatus.CatalogReport(
+                    namespace: namespace.uri, serial: 0, expires: 0, isPublishedHere: false,
+                    problem: problem))
+        }
+        return NodeStatus(
+            process: Int(getpid()), mountPoint: configuration.mountPoint,
+            stateDirectory: homes.stateDirectory, cacheDirectory: homes.cacheDirectory,
+            templates: homes.templates.all().count, machines: homes.machines.all().count,
+            published: try homes.store.published.usage(), cache: try homes.store.cache.usage(),
+            store: homes.store.counters.values,
+            interestsSent: fetcher.interestsSent.load(ordering: .relaxed),
+            interestsReceived: Int(report?.counters.interestsReceived ?? 0),
+            pendingInterests: report?.pendingInterests ?? 0, parkedRequests: tree.parked.count,
+            faces: (report?.faces ?? []).map { face in
+                NodeStatus.FaceReport(
+                    address: face.address.description, isOutgoing: face.direction == .outgoing)
+            }, catalogs: catalogs)
+    }
+
+    private func verify(_ session: any ControlSession) async throws(Failure) -> Verification {
+        let (reports, continuation) = AsyncStream.makeStream(
+            of: ControlProgress.self, bufferingPolicy: .bufferingNewest(1))
+        let reporting = Task { for await progress in reports { await session.report(progress) } }
+        defer { reporting.cancel() }
+        let store = homes.store
+        func findings(_ what: String, _ content: ContentStore) async throws(Failure)
+            -> ContentStore.Findings
+        {
+            try await Threads.run { () throws(Failure) in
+                try content.verify { done, total in
+                    guard done % 256 == 0 || done == total else { return }
+                    continuation.yield(.work(what: what, done: done, total: total))
+                }
+            }
+        }
+        let published = try await findings("published segments", store.published)
+        let cached = try await findings("cached segments", store.cache)
+        continuation.finish()
+        return Verification(
+            published: published, cache: cached,
+            stateProblems: try homes.database.integrityProblems())
+    }
+}

@@ -1,0 +1,71 @@
+package import CCNx
+package import Failures
+internal import Profiles
+package import Store
+package import Templates
+
+/// Keeps what this node knows of a namespace up with the catalog of its repository.
+///
+/// The pointer is a hint; what counts is the signature of the catalog it names and its serial, which
+/// never goes back. Records are here before their versions are shown.
+package struct CatalogFollower: Sendable {
+    package let namespace: Name
+    private let store: LayeredStore
+    private let database: StateDatabase
+    private let templates: Templates
+
+    package init(
+        namespace: Name, store: LayeredStore, database: StateDatabase, templates: Templates
+    ) {
+        self.namespace = namespace
+        self.store = store
+        self.database = database
+        self.templates = templates
+    }
+
+    /// Takes over a newer catalog, if the pointer names one.
+    ///
+    /// - Parameter pointer: the id of the signed catalog, as the repository says.
+    /// - Returns: true if something changed.
+    package func follow(_ pointer: ObjectId) async throws(Failure) -> Bool {
+        let known = try database.catalogs().first { $0.namespace == namespace }
+        if known?.publishedHere == true { return false }
+        if known?.object == pointer { return try await fetchMissingRecords() }
+        let signed = try await store.object(ObjectRequest(pointer, under: namespace))
+        let catalog = try Catalog(
+            signed: signed, namespace: namespace, trust: templates.trust, ownKey: nil)
+        if let known, catalog.serial <= known.serial {
+            throw Failure(
+                .untrusted,
+                "the repository of \(namespace) offers catalog \(catalog.serial), "
+                    + "\(known.serial) is known already")
+        }
+        let content = templates.content(catalog.listing, prefix: namespace)
+        let listing = try Listing(
+            json: try await content.read(at: 0, byteCount: catalog.listing.size),
+            namespace: namespace, publishedHere: false)
+        for row in listing.versions where row.withdrawn == nil {
+            _ = try await store.object(ObjectRequest(row.record, under: row.template))
+        }
+        try database.commit(
+            catalog: CatalogRow(
+                namespace: namespace, serial: catalog.serial, object: pointer,
+                publishedHere: false, expires: catalog.expires),
+            versions: listing.versions, tags: listing.tags)
+        try templates.reload()
+        return true
+    }
+
+    /// The cache may have been deleted: then the records come again.
+    private func fetchMissingRecords() async throws(Failure) -> Bool {
+        var hasFetched = false
+        for row in try database.versions()
+        where row.withdrawn == nil && row.template.hasPrefix(namespace) {
+            guard try store.localObject(row.record) == nil else { continue }
+            _ = try await store.object(ObjectRequest(row.record, under: row.template))
+            hasFetched = true
+        }
+        if hasFetched { try templates.reload() }
+        return hasFetched
+    }
+}

@@ -1,0 +1,69 @@
+package import CCNx
+package import Failures
+package import Signing
+package import Store
+internal import Templates
+
+/// Answers Interests from what is here: objects by id, and the pointers of catalogs this node signs.
+///
+/// Everything is read from disk and checked against its id on the way out, so a damaged object is
+/// never passed on. Blocking: called away from event loops.
+package struct Responder: Sendable {
+    private let store: LayeredStore
+    private let database: StateDatabase
+    private let nodeKey: PrivateKey
+
+    /// A pointer is believed for as long as it takes to hear of a new version.
+    private static let pointerLifetimeMilliseconds: UInt64 = 10_000
+
+    package init(store: LayeredStore, database: StateDatabase, nodeKey: PrivateKey) {
+        self.store = store
+        self.database = database
+        self.nodeKey = nodeKey
+    }
+
+    /// - Parameter now: milliseconds since 1970.
+    /// - Returns: nil when what is asked for is not here.
+    package func answer(_ interest: Interest, now: UInt64) throws(Failure) -> DecodedPacket? {
+        guard let wire = try wire(for: interest, now: now) else { return nil }
+        let packet = try PacketDecoder.decode(wire)
+        if let wanted = interest.keyIdRestriction, packet.validation?.keyId != wanted { return nil }
+        if let wanted = interest.contentObjectHashRestriction {
+            let hash = packet.withMessage { SHA256.digest(of: $0) }
+            guard ContentObjectHash(hash) == wanted else { return nil }
+        }
+        return packet
+    }
+
+    private func wire(for interest: Interest, now: UInt64) throws(Failure) -> [UInt8]? {
+        if let asked = ObjectName(interest.name) {
+            guard let bytes = try store.localObject(asked.request.id) else { return nil }
+            return try chunk(asked, of: bytes)
+        }
+        let namespace = interest.name.prefix(1)
+        guard interest.name == Catalog.name(in: namespace) else { return nil }
+        return try pointer(of: namespace, now: now)
+    }
+
+    private func chunk(_ asked: ObjectName, of bytes: [UInt8]) throws(Failure) -> [UInt8]? {
+        let start = asked.chunk * asked.chunkSize
+        guard start < bytes.count else { return nil }
+        let end = min(start + asked.chunkSize, bytes.count)
+        let lastChunk = (bytes.count - 1) / asked.chunkSize
+        return try PacketEncoder.encode(
+            ContentObject(
+                name: asked.name,
+                payload: start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end]),
+                endChunkNumber: UInt64(lastChunk)))
+    }
+
+    private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> [UInt8]? {
+        let row = try database.catalogs().first { $0.namespace == namespace && $0.publishedHere }
+        guard let row else { return nil }
+        return try SignedContentObject.sign(
+            ContentObject(
+                name: Catalog.name(in: namespace), payload: row.object.bytes,
+                expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds),
+            with: nodeKey, signatureTimeMilliseconds: now)
+    }
+}

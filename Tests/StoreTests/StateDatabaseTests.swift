@@ -1,0 +1,280 @@
+import CCNx
+import Failures
+import Files
+import Store
+import Testing
+
+@Suite struct StateDatabaseTests {
+    private static let attributes = OwnedAttributes(
+        mode: 0o640, userId: 1000, groupId: 107, modified: 1_700_000_000_123_456_789)
+    private static let app1 = Name(segments: [.name("mycorp.com"), .name("app1"), .name("vm")])
+    private static let app2 = Name(segments: [.name("mycorp.com"), .name("app 2/ü")])
+    private static let corp = Name(segments: [.name("mycorp.com")])
+
+    private func database(_ folder: TemporaryFolder) throws -> StateDatabase {
+        try StateDatabase(path: "\(folder.path)/state.sqlite")
+    }
+
+    private func disk(_ id: Int64, vm: Int64, named name: String = "disk0") -> DiskRow {
+        DiskRow(
+            id: id, vm: vm, name: name, size: 1 << 40, attributes: Self.attributes,
+            overlay: id + 1000)
+    }
+
+    private func extent(_ start: Int, _ byteCount: Int) -> ExtentRow {
+        ExtentRow(
+            start: start, byteCount: byteCount, root: ObjectId(of: [UInt8(start % 251)]),
+            contentSize: 8 << 40, segmentSize: 32768, levels: 3, prefix: Self.app2,
+            sourceStart: start + 4096)
+    }
+
+    // MARK: Rows
+
+    @Test func keepsVMsDisksAndExtents() throws {
+        let folder = try TemporaryFolder()
+        var vm = VMRow(
+            id: 7, name: "web-01", attributes: Self.attributes, created: 1_700_000_000,
+            template: Self.app1, templateVersion: 3)
+        var disk0 = disk(Int64.max - 1000, vm: 7)
+        let disk1 = disk(12, vm: 7, named: "disk1")
+        let extents = [extent(0, 4096), extent(8192, 1 << 33)]
+        do {
+            let database = try database(folder)
+            try database.insert(vm, disks: [(disk: disk0, extents: extents)])
+            try database.insert(disk1)
+        }
+        var database = try database(folder)
+        #expect(try database.vms() == [vm])
+        #expect(try database.disks() == [disk0, disk1])
+        #expect(try database.extents(of: disk0.id) == extents)
+        #expect(try database.extents(of: disk1.id).isEmpty)
+
+        vm.name = "web-02"
+        vm.template = nil
+        vm.templateVersion = nil
+        vm.attributes.mode = 0o700
+        try database.update(vm)
+        disk0.size = 5
+        disk0.failure = "the disk is broken"
+        disk0.name = "root"
+        try database.update(
+            disk0, extents: [extent(4096, 4096)],
+            mapPages: [MapPageRow(page: 2, states: [1, 2, 3])], durably: true)
+        database = try self.database(folder)
+        #expect(try database.vms() == [vm])
+        #expect(try database.disks().first { $0.id == disk0.id } == disk0)
+        #expect(try database.extents(of: disk0.id) == [extent(4096, 4096)])
+        #expect(try database.mapPages(of: disk0.overlay) == [MapPageRow(page: 2, states: [1, 2, 3])])
+
+        try database.deleteDisk(disk0)
+        try database.deleteDisk(disk1)
+        try database.deleteVM(vm.id)
+        #expect(try database.vms().isEmpty)
+        #expect(try database.disks().isEmpty)
+        #expect(try database.extents(of: disk0.id).isEmpty)
+        #expect(try database.mapPages(of: disk0.overlay).isEmpty)
+        #expect(try database.integrityProblems().isEmpty)
+    }
+
+    @Test func keepsNothingOfAVMThatCannotBeMadeWhole() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        let vm = VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1)
+        let twice = [disk(1, vm: 1), disk(2, vm: 1)].map { (disk: $0, extents: [ExtentRow]()) }
+        #expect(kind { try database.insert(vm, disks: twice) } != nil)
+        #expect(try database.vms().isEmpty)
+        #expect(try database.disks().isEmpty)
+        try database.insert(vm)
+        let sameName = VMRow(id: 2, name: "a", attributes: Self.attributes, created: 1)
+        #expect(kind { try database.insert(sameName) } != nil)
+        #expect(try database.vms() == [vm])
+        let ofNobody = disk(3, vm: 99)
+        #expect(kind { try database.insert(ofNobody) } != nil)
+    }
+
+    @Test func commitsMapPagesOfSeveralDisksAtOnce() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        try database.insert(VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1))
+        var disks = [disk(1, vm: 1), disk(2, vm: 1, named: "disk1")]
+        for disk in disks { try database.insert(disk) }
+        let page = [UInt8](repeating: 0x55, count: 1024)
+        disks[1].attributes.modified += 5
+        disks[1].size = 1
+        try database.commit(
+            mapPages: [
+                (overlay: 1001, pages: [.init(page: 0, states: page), .init(page: 9, states: page)]),
+                (overlay: 1002, pages: [.init(page: 3, states: page)]),
+            ], modified: disks)
+        #expect(try database.mapPages(of: 1001).map(\.page) == [0, 9])
+        #expect(try database.mapPages(of: 1002) == [MapPageRow(page: 3, states: page)])
+        let row = try #require(try database.disks().first { $0.id == 2 })
+        #expect(row.attributes.modified == Self.attributes.modified + 5)
+        // Only the time of change travels with a flush.
+        #expect(row.size == 1 << 40)
+        try database.commit(
+            mapPages: [(overlay: 1001, pages: [.init(page: 0, states: [])])], modified: [])
+        #expect(try database.mapPages(of: 1001).map(\.page) == [9])
+        try database.update(disks[0], removingMapPagesFrom: 5)
+        #expect(try database.mapPages(of: 1001).isEmpty)
+        #expect(try database.mapPages(of: 1002).count == 1)
+    }
+
+    @Test func knowsWhetherACommitMightNotOutliveAPowerCut() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        try database.insert(VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1))
+        #expect(database.hasUndurableCommits)
+        try database.synchronize()
+        #expect(!database.hasUndurableCommits)
+        try database.insert(disk(1, vm: 1))
+        #expect(database.hasUndurableCommits)
+        try database.commit(mapPages: [], modified: [])
+        #expect(!database.hasUndurableCommits)
+    }
+
+    @Test func keepsTrust() throws {
+        let folder = try TemporaryFolder()
+        let entries = [Self.corp, Self.app1].map { prefix in
+            TrustEntry(
+                prefix: prefix, publicKeyDER: [1, 2, 3], keyId: KeyId(ObjectId(of: [1]).digest))
+        }
+        do {
+            let database = try database(folder)
+            for entry in entries { #expect(try database.addTrust(entry, now: 5)) }
+            #expect(try database.addTrust(entries[0], now: 6) == false)
+        }
+        let database = try database(folder)
+        #expect(try database.trustEntries() == entries)
+        #expect(try database.removeTrust(prefix: Self.corp, keyId: entries[0].keyId))
+        #expect(try database.removeTrust(prefix: Self.corp, keyId: entries[0].keyId) == false)
+        #expect(try database.trustEntries() == [entries[1]])
+    }
+
+    // MARK: Catalogs
+
+    private func catalog(_ namespace: Name, serial: Int) -> CatalogRow {
+        CatalogRow(
+            namespace: namespace, serial: serial, object: ObjectId(of: [UInt8(serial)]),
+            publishedHere: true, expires: 1_800_000_000)
+    }
+
+    private func version(_ name: Name, _ number: Int, withdrawn: Int? = nil) -> VersionRow {
+        VersionRow(
+            template: name, version: number, record: ObjectId(of: [UInt8(number)]),
+            publishedHere: false, withdrawn: withdrawn)
+    }
+
+    @Test func keepsWhatACatalogSays() throws {
+        let folder = try TemporaryFolder()
+        let versions = [version(Self.app2, 1, withdrawn: 99), version(Self.app1, 1), version(Self.app1, 2)]
+        let tags = [TagRow(template: Self.app1, tag: "stable", version: 1)]
+        do {
+            try database(folder).commit(
+                catalog: catalog(Self.corp, serial: 4), versions: versions, tags: tags)
+        }
+        let database = try database(folder)
+        #expect(try database.catalogs() == [catalog(Self.corp, serial: 4)])
+        #expect(Set(try database.versions().map(\.record)) == Set(versions.map(\.record)))
+        #expect(try database.versions().contains(versions[0]))
+        #expect(try database.versions().contains(versions[2]))
+        #expect(try database.tags() == tags)
+    }
+
+    @Test func replacesAllOfANamespaceAndNothingOfAnother() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        let other = Name(segments: [.name("mycorp.com.au")])
+        let foreign = other.appending(.name("vm"))
+        try database.commit(
+            catalog: catalog(other, serial: 1), versions: [version(foreign, 1)],
+            tags: [TagRow(template: foreign, tag: "t", version: 1)])
+        try database.commit(
+            catalog: catalog(Self.corp, serial: 1),
+            versions: [version(Self.app1, 1), version(Self.app2, 1)],
+            tags: [TagRow(template: Self.app1, tag: "old", version: 1)])
+        try database.commit(
+            catalog: catalog(Self.corp, serial: 2), versions: [version(Self.app1, 2)], tags: [])
+        #expect(try database.versions().map(\.template) == [foreign, Self.app1])
+        #expect(try database.versions().map(\.version) == [1, 2])
+        #expect(try database.tags().map(\.tag) == ["t"])
+        #expect(try database.catalogs().count == 2)
+    }
+
+    @Test func replacesATemplateThatHasTheNameOfItsNamespace() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        for serial in 1...2 {
+            try database.commit(
+                catalog: catalog(Self.app1, serial: serial), versions: [version(Self.app1, 1)],
+                tags: [TagRow(template: Self.app1, tag: "t", version: 1)])
+        }
+        #expect(try database.versions().count == 1)
+    }
+
+    @Test(arguments: [3, 2, 1])
+    func refusesASerialThatIsNotHigher(_ serial: Int) throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        try database.commit(
+            catalog: catalog(Self.corp, serial: 3), versions: [version(Self.app1, 1)], tags: [])
+        #expect(
+            kind {
+                try database.commit(
+                    catalog: catalog(Self.corp, serial: serial), versions: [], tags: [])
+            } == .busy)
+        #expect(try database.catalogs() == [catalog(Self.corp, serial: 3)])
+        #expect(try database.versions() == [version(Self.app1, 1)])
+        try database.commit(catalog: catalog(Self.corp, serial: 4), versions: [], tags: [])
+        #expect(try database.versions().isEmpty)
+    }
+
+    // MARK: Format
+
+    /// Writes SQLite's `user_version` (bytes 60 to 63 of the file, big-endian) from outside.
+    private func setFormat(_ version: UInt8, of path: String) throws {
+        try File(path, .readWrite).write([0, 0, 0, version].span, at: 60)
+    }
+
+    @Test func refusesANewerFormatUntouched() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/state.sqlite"
+        do {
+            let database = try StateDatabase(path: path)
+            try database.insert(VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1))
+        }
+        try setFormat(UInt8(StateDatabase.formatVersion + 1), of: path)
+        let before = try FileTree.bytes(of: path)
+        do throws(Failure) {
+            _ = try StateDatabase(path: path)
+            Issue.record("a newer format was opened")
+        } catch {
+            #expect(error.kind == .unsupported)
+            #expect(error.message.contains("state.sqlite"))
+            #expect(error.firstHint != nil)
+        }
+        #expect(try FileTree.bytes(of: path) == before)
+        try setFormat(UInt8(StateDatabase.formatVersion), of: path)
+        #expect(try StateDatabase(path: path).vms().map(\.name) == ["a"])
+    }
+
+    @Test func refusesANewerFormatOfTheContentToo() throws {
+        let folder = try TemporaryFolder()
+        do { _ = try ContentStore(directory: folder.path) }
+        for name in ["index.sqlite", "objects.sqlite"] {
+            try setFormat(9, of: "\(folder.path)/\(name)")
+            #expect(kind { _ = try ContentStore(directory: folder.path) } == .unsupported)
+            try setFormat(1, of: "\(folder.path)/\(name)")
+        }
+        _ = try ContentStore(directory: folder.path)
+    }
+
+    @Test func refusesAFileThatIsNoDatabase() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/state.sqlite"
+        let text = [UInt8](repeating: 0x41, count: 8192)
+        try FileTree.replace(path, with: text)
+        #expect(kind { _ = try StateDatabase(path: path) } == .corrupt)
+        #expect(try FileTree.bytes(of: path) == text)
+    }
+}
