@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 _Static_assert(CLINUX_SEEK_DATA == SEEK_DATA, "kernel constant");
@@ -21,4 +22,11 @@ int clinux_punch_hole(int fd, off_t offset, off_t length)
 int clinux_start_writeback(int fd, off_t offset, off_t length)
 {
     return sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE);
+}
+
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+ssize_t clinux_get_xattr(const char *path, const char *name, void *value, size_t size)
+{
+    return getxattr(path, name, value, size);
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 package import Failures
 internal import Glibc
 
@@ -15,7 +16,7 @@ package struct BackgroundProcess: Sendable {
     ///   - logPath: takes what it writes to standard error, behind what is there.
     package init(_ path: String, _ arguments: [String], logPath: String) throws(Failure) {
         var ends: [Int32] = [-1, -1]
-        _ = try systemCall("cannot make a pipe") { unsafe pipe2(&ends, O_CLOEXEC) }
+        _ = try systemCall("cannot make a pipe") { unsafe clinux_pipe(&ends) }
         notes = File(adopting: ends[0], path: "the start of \(path)")
         defer { close(ends[1]) }
         var actions = unsafe posix_spawn_file_actions_t()

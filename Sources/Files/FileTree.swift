@@ -1,3 +1,4 @@
+internal import CLinux
 package import Failures
 internal import Glibc
 
@@ -143,7 +144,7 @@ package enum FileTree {
     package static func extendedAttribute(_ name: String, of path: String) -> String? {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = unsafe buffer.withUnsafeMutableBytes {
-            unsafe getxattr(path, name, $0.baseAddress, $0.count)
+            unsafe clinux_get_xattr(path, name, $0.baseAddress, $0.count)
         }
         return count >= 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : nil
     }

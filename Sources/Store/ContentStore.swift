@@ -12,12 +12,14 @@ internal import Synchronization
 /// Order of writes, for an object to be found again after a power cut: segment bytes, fdatasync of
 /// the image, index row. Order of freeing: index row gone and on disk, then the hole is punched.
 ///
-/// Concurrency: any thread. `images` guards the table of open images only.
+/// Concurrency: any thread. `images` guards the table of open images only; `making` lets those who
+/// fetch the first segments of one root at once make one image.
 package final class ContentStore: Sendable {
     package let directory: String
     private let index: SegmentIndex
     private let objects: ObjectTable
     private let images = Mutex<[Int: SegmentImage]>([:])
+    private let making = Mutex<Void>(())
 
     /// - Parameter directory: made when absent; the caller holds the lock of the home it is in.
     package init(directory: String) throws(Failure) {
@@ -92,8 +94,10 @@ extension ContentStore {
 
     /// The image that takes the fetched segments of the disk with this root; made when absent.
     package func image(forRoot root: ObjectId, segmentSize: Int) throws(Failure) -> SegmentImage {
-        if let number = try index.image(forRoot: root) { return try image(number) }
-        return try makeImage(segmentSize: segmentSize, root: root)
+        try making.withLock { (_) throws(Failure) in
+            if let number = try index.image(forRoot: root) { return try image(number) }
+            return try makeImage(segmentSize: segmentSize, root: root)
+        }
     }
 
     /// Tells the index where segments lie and makes them readable. They must be written before.

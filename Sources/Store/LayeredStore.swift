@@ -158,6 +158,9 @@ extension LayeredStore {
         _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
     ) throws(Failure) {
         let image = try cache.image(forRoot: root, segmentSize: segmentSize)
+        guard bytes.count <= image.segmentSize else {
+            throw Failure(.tooLarge, "segment \(id) has \(bytes.count) bytes")
+        }
         try cache.keep(bytes.span, id: id, at: position, of: image)
         cacheByteCount.withLock { $0 = $0.map { $0 + bytes.count } }
     }

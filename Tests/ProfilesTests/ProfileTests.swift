@@ -1,3 +1,4 @@
+import CCNx
 import Profiles
 import Store
 import Testing

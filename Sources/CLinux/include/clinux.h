@@ -16,4 +16,10 @@ int clinux_punch_hole(int fd, off_t offset, off_t length);
 /* sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts writeback, does not wait for it. */
 int clinux_start_writeback(int fd, off_t offset, off_t length);
 
+/* pipe2(2) with O_CLOEXEC. */
+int clinux_pipe(int ends[2]);
+
+/* getxattr(2). */
+ssize_t clinux_get_xattr(const char *path, const char *name, void *value, size_t size);
+
 #endif

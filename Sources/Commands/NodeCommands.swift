@@ -1,0 +1,256 @@
+internal import ArgumentParser
+internal import CCNx
+internal import Control
+internal import FUSE
+internal import Faces
+internal import Failures
+internal import Files
+internal import Foundation
+internal import Glibc
+internal import Logging
+internal import Node
+
+/// What a node takes, with or without a mount.
+struct NodeOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Answer other nodes here, such as tcp:127.0.0.1:9695; may be given again.",
+            valueName: "address"))
+    var listen: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Ask this node for names under a prefix; may be given again.",
+            valueName: "prefix=address"))
+    var route: [String] = []
+
+    @Option(help: ArgumentHelp("Bytes the cache may take, such as 50G.", valueName: "size"))
+    var cacheLimit: String?
+
+    func apply(to configuration: inout NodeConfiguration) throws(Failure) {
+        configuration.listenAddresses = try listen.map { (text) throws(Failure) in
+            try FaceAddress(text)
+        }
+        configuration.routes = try route.map { (text) throws(Failure) in
+            try NodeConfiguration.Route(text)
+        }
+        if let cacheLimit { configuration.cacheLimit = try ByteCount.parse(cacheLimit) }
+    }
+
+    var words: [String] {
+        listen.flatMap { ["--listen", $0] } + route.flatMap { ["--route", $0] }
+            + (cacheLimit.map { ["--cache-limit", $0] } ?? [])
+    }
+}
+
+struct MountCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount", abstract: "Mount the namespace; templates and VM disks are files in it.",
+        discussion: """
+            Returns once the mount answers, and goes on in the background; its log is node.log in the
+            state directory. Without root it mounts through fusermount3: only you see the mount (unless
+            --allow-other and user_allow_other in /etc/fuse.conf), and read-ahead stays at 128 KiB.
+
+            EXAMPLES
+              ccnfs mount /ccn
+              ccnfs mount /ccn --route ccnx:/mycorp.com=tcp:repo.mycorp.com:9695
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var node: NodeOptions
+    @Argument(help: "An empty directory.") var mountPoint: String
+    @Flag(name: [.customShort("f"), .long], help: "Stay in the foreground, log to standard error.")
+    var foreground = false
+    @Flag(help: "Nothing can be written or made.") var readOnly = false
+    @Flag(help: "Let other users in, as the files' modes allow.") var allowOther = false
+    @Flag(help: .hidden) var leaveNote = false
+
+    func run() async throws { try await mountLeavingNote() }
+
+    private func mountLeavingNote() async throws(Failure) {
+        do throws(Failure) {
+            try await mount()
+        } catch where leaveNote {
+            // Who started this process says it to the user.
+            try BackgroundProcess.leaveNote("\(error.kind.exitStatus)\n\(Self.text(error))")
+            throw error
+        }
+    }
+
+    private func mount() async throws(Failure) {
+        var configuration = global.configuration
+        try node.apply(to: &configuration)
+        let mountPoint = try MountPoint.checked(self.mountPoint)
+        guard foreground else { return try startInBackground(mountPoint) }
+        configuration.mountPoint = mountPoint
+        configuration.isReadOnly = readOnly
+        configuration.allowsOthers = allowOther
+        let leavesNote = leaveNote
+        let logger = try global.logger()
+        let node = try Node(configuration, logger: logger)
+        try await node.run { addresses in
+            logger.notice(
+                "mounted",
+                metadata: ["mount.point": "\(mountPoint)", "listening": "\(addresses)"])
+            if leavesNote {
+                try? BackgroundProcess.leaveNote("0\n\(addresses.joined(separator: "\n"))")
+            }
+        }
+    }
+
+    private static func text(_ failure: Failure) -> String {
+        "\(failure)" + (failure.firstHint.map { "\n\($0)" } ?? "")
+    }
+
+    private func startInBackground(_ mountPoint: String) throws(Failure) {
+        let program = try FileTree.canonical("/proc/self/exe")
+        try FileTree.makeDirectory(global.stateDirectory, permissions: 0o700)
+        let log = "\(global.stateDirectory)/node.log"
+        var words = ["ccnfs", "mount", mountPoint, "--foreground", "--leave-note"]
+        words += ["--state", global.configuration.stateDirectory]
+        words += ["--cache", global.configuration.cacheDirectory, "--log-level", global.logLevel]
+        words += node.words
+        if readOnly { words.append("--read-only") }
+        if allowOther { words.append("--allow-other") }
+        let process = try BackgroundProcess(program, words, logPath: log)
+        let note = try process.note()?.split(separator: "\n").map(String.init) ?? []
+        guard let status = note.first.flatMap({ Int32($0) }) else {
+            throw Failure(
+                .unavailable, "the node ended before \(mountPoint) was mounted",
+                hint: "see its log: \(log)")
+        }
+        guard status == 0 else {
+            Output.standardError("ccnfs: \(note.dropFirst().first ?? "the mount failed")")
+            if note.count > 2 { Output.standardError("  hint: \(note[2])") }
+            Glibc.exit(status)
+        }
+        if global.json {
+            struct Mounted: Encodable {
+                let mountPoint: String
+                let process: Int32
+                let listening: [String]
+                let log: String
+            }
+            return try Output.json(
+                Mounted(
+                    mountPoint: mountPoint, process: process.processId,
+                    listening: Array(note.dropFirst()), log: log))
+        }
+        Output.line("mounted at \(mountPoint) by process \(process.processId)")
+        for address in note.dropFirst() { Output.line("listening on \(address)") }
+    }
+}
+
+struct NodeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "node", abstract: "Serve other nodes without a mount, in the foreground.",
+        discussion: """
+            EXAMPLE
+              ccnfs node --listen tcp:127.0.0.1:9695
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var node: NodeOptions
+
+    func run() async throws {
+        var configuration = global.configuration
+        try node.apply(to: &configuration)
+        let logger = try global.logger()
+        try await Node(configuration, logger: logger).run { addresses in
+            for address in addresses { Output.line("listening on \(address)") }
+        }
+    }
+}
+
+struct UnmountCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "unmount", abstract: "Unmount, and wait until everything is on disk.",
+        discussion: """
+            Also clears a mount whose node died ("Transport endpoint is not connected").
+
+            EXAMPLE
+              ccnfs unmount /ccn
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "Where it is mounted.") var mountPoint: String
+    @Flag(help: "Detach a mount that is in use; its node ends when its last user does.")
+    var lazy = false
+
+    private static let patience = Duration.seconds(60)
+
+    func run() async throws { try await unmount() }
+
+    private func unmount() async throws(Failure) {
+        let path = MountPoint.normalized(mountPoint)
+        guard let entry = try Mounts.entry(at: path) else {
+            throw Failure(.notFound, "nothing is mounted at \(path)")
+        }
+        guard entry.type == "fuse.ccnfs" else {
+            throw Failure(.invalid, "what is mounted at \(path) is \(entry.type), not ccnfs")
+        }
+        let isDead = Mounts.isDead(path)
+        let process =
+            isDead
+            ? nil
+            : FileTree.extendedAttribute("user.ccnfs.node", of: path).flatMap { Int32($0) }
+        do throws(Failure) {
+            try Mounts.unmount(path, lazily: lazy || isDead)
+        } catch where error.kind == .busy {
+            throw Failure(
+                .busy, "\(path) is in use",
+                hint: "see who: fuser -vm \(path); or detach it: ccnfs unmount --lazy \(path)",
+                cause: error)
+        }
+        if let process, !lazy { try await waitForEnd(of: process) }
+        if !global.json {
+            Output.line(isDead ? "\(path): the mount of a dead node is cleared" : "\(path): unmounted")
+        }
+    }
+
+    private func waitForEnd(of process: Int32) async throws(Failure) {
+        let deadline = ContinuousClock.now + Self.patience
+        while kill(process, 0) == 0 {
+            guard ContinuousClock.now < deadline else {
+                throw Failure(
+                    .timedOut, "node \(process) is still writing to disk",
+                    hint: "it ends by itself; see its log in the state directory")
+            }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}
+
+enum MountPoint {
+    /// The path as the kernel lists it, or as near as can be said without asking a dead mount.
+    static func normalized(_ path: String) -> String {
+        var path = FileTree.absolute(path)
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        guard !Mounts.isDead(path), let resolved = try? FileTree.canonical(path) else { return path }
+        return resolved
+    }
+
+    /// A place that can be mounted on.
+    static func checked(_ path: String) throws(Failure) -> String {
+        let path = normalized(path)
+        if Mounts.isDead(path) {
+            throw Failure(
+                .unavailable, "the mount at \(path) was left behind by a node that died",
+                hint: "clear it: ccnfs unmount \(path)")
+        }
+        if let entry = try Mounts.entry(at: path), entry.type == "fuse.ccnfs" {
+            throw Failure(
+                .busy, "ccnfs is mounted at \(path) already", hint: "ccnfs status, or unmount it")
+        }
+        guard let status = try FileTree.status(of: path) else {
+            throw Failure(.notFound, "there is no directory \(path)", hint: "mkdir -p \(path)")
+        }
+        guard status.kind == .directory else {
+            throw Failure(.notDirectory, "\(path) is not a directory")
+        }
+        guard FileTree.exists("/dev/fuse") else {
+            throw Failure(.unavailable, "there is no /dev/fuse", hint: "as root: modprobe fuse")
+        }
+        return path
+    }
+}

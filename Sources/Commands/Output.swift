@@ -1,0 +1,80 @@
+internal import Failures
+internal import Files
+internal import Foundation
+internal import Glibc
+
+/// What a command says: data to standard output, everything else to standard error.
+enum Output {
+    static func line(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+
+    static func standardError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).write(Data(text.utf8))
+    }
+
+    /// `ccnfs: what failed: why`, and a line with what to do, if that is known.
+    static func complain(_ failure: Failure) {
+        standardError("ccnfs: \(failure)")
+        if let hint = failure.firstHint { standardError("  hint: \(hint)") }
+    }
+
+    static func json(_ value: some Encodable) throws(Failure) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        do {
+            line(String(decoding: try encoder.encode(value), as: UTF8.self))
+        } catch {
+            throw Failure(.invalid, "the answer cannot be written as JSON: \(error)")
+        }
+    }
+
+    /// Columns as wide as their widest cell.
+    static func table(_ header: [String], _ rows: [[String]]) {
+        let all = [header] + rows
+        let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+        for row in all {
+            var text = ""
+            for (column, cell) in row.enumerated() {
+                text += cell
+                if column < row.count - 1 {
+                    text += String(repeating: " ", count: widths[column] - cell.count + 2)
+                }
+            }
+            line(text)
+        }
+    }
+
+    static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+}
+
+/// Sizes as people write them.
+enum ByteCount {
+    /// `1.5 GiB`.
+    static func text(_ count: Int) -> String {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+        var value = Double(count)
+        var unit = 0
+        while value >= 1024, unit < units.count - 1 {
+            value /= 1024
+            unit += 1
+        }
+        return unit == 0
+            ? "\(count) B" : "\(value.formatted(.number.precision(.fractionLength(1)))) \(units[unit])"
+    }
+
+    /// Reads `32K`, `20G`, `4096`; powers of 1,024.
+    static func parse(_ text: String) throws(Failure) -> Int {
+        let factors: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
+        var digits = text.uppercased()
+        if digits.hasSuffix("IB") { digits.removeLast(2) }
+        let factor = digits.last.flatMap { factors[$0] }
+        if factor != nil { digits.removeLast() }
+        guard let number = Int(digits), number > 0 else {
+            throw Failure(.usage, "\"\(text)\" is no size", hint: "write 4096, 32K, 512M or 20G")
+        }
+        let (product, isTooLarge) = number.multipliedReportingOverflow(by: factor ?? 1)
+        guard !isTooLarge else { throw Failure(.usage, "\(text) is too large a size") }
+        return product
+    }
+}

@@ -1,0 +1,228 @@
+internal import ArgumentParser
+internal import CCNx
+internal import Control
+internal import Failures
+internal import Files
+internal import Foundation
+internal import Publishing
+
+struct ListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List templates, also those that are not trusted.",
+        discussion: """
+            EXAMPLE
+              ccnfs list ccnx:/mycorp.com
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "Only names that begin with this.") var prefix: String?
+
+    func run() async throws {
+        let prefix = try prefix.map { text throws(Failure) in try Name(uri: text) } ?? Name()
+        var templates = try await global.templates()
+        templates = try templates.filter { try Name(uri: $0.name).hasPrefix(prefix) }
+        if global.json { return try Output.json(templates) }
+        Output.table(
+            ["NAME", "VERSION", "SIZE", "DATA", "STATE"],
+            templates.map { template in
+                let newest = template.versions.first { $0.version == template.newestVersion }
+                return [
+                    template.name, newest.map { String($0.version) } ?? "-",
+                    ByteCount.text(newest?.size ?? 0), ByteCount.text(newest?.dataBytes ?? 0),
+                    newest?.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
+                ]
+            })
+    }
+}
+
+struct VersionsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "versions", abstract: "List the versions of a template.",
+        discussion: """
+            EXAMPLE
+              ccnfs versions ccnx:/mycorp.com/app1/linuxvm
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+
+    func run() async throws {
+        let name = try Name.templateName(uri: name).uri
+        guard let template = try await global.templates().first(where: { $0.name == name }) else {
+            throw Failure(.notFound, "there is no template \(name) here", hint: "see: ccnfs list")
+        }
+        if global.json { return try Output.json(template.versions) }
+        Output.table(
+            ["VERSION", "PUBLISHED", "DISKS", "SIZE", "DATA", "TAGS", "STATE"],
+            template.versions.map { version in
+                [
+                    String(version.version),
+                    version.time.map {
+                        Date(timeIntervalSince1970: Double($0)).formatted(.iso8601)
+                    } ?? "-",
+                    String(version.diskCount), ByteCount.text(version.size),
+                    ByteCount.text(version.dataBytes),
+                    template.tags.filter { $0.value == version.version }.keys.sorted()
+                        .joined(separator: ","),
+                    version.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
+                ]
+            })
+    }
+}
+
+struct ShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show one version of a template.",
+        discussion: """
+            EXAMPLE
+              ccnfs show ccnx:/mycorp.com/app1/linuxvm --version-number 2
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+    @Option(name: [.customLong("version-number"), .customShort("n")], help: "Default: the newest.")
+    var number: Int?
+
+    func run() async throws {
+        let name = try Name.templateName(uri: name).uri
+        let detail = try await global.perform(.show(template: name, version: number)) {
+            (response) -> TemplateDetail? in
+            if case .template(let detail) = response { detail } else { nil }
+        }
+        if global.json { return try Output.json(detail) }
+        Output.line("name       \(detail.name)")
+        Output.line("version    \(detail.version.version)")
+        Output.line("publisher  \(detail.version.publisher ?? "-")")
+        if let problem = detail.version.problem { Output.line("NOT SERVED \(problem)") }
+        if !detail.tags.isEmpty { Output.line("tags       \(detail.tags.joined(separator: ", "))") }
+        for (key, value) in detail.properties.sorted(by: { $0.key < $1.key }) {
+            Output.line("property   \(key)=\(value)")
+        }
+        Output.table(
+            ["FILE", "SIZE", "DATA", "LOCAL", "SEGMENT", "ROOT"],
+            (detail.disks + detail.files).map { item in
+                [
+                    item.name, ByteCount.text(item.size), ByteCount.text(item.dataBytes),
+                    item.localBytes.map(ByteCount.text) ?? "-", ByteCount.text(item.segmentSize),
+                    item.root,
+                ]
+            })
+    }
+}
+
+struct TagCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tag", abstract: "Give a version a name, such as stable.",
+        discussion: """
+            EXAMPLES
+              ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable 3
+              ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable --remove
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+    @Argument(help: "The tag.") var tag: String
+    @Argument(help: "The version it is to mean.") var number: Int?
+    @Flag(help: "Take the tag away.") var remove = false
+
+    func validate() throws {
+        guard (number == nil) == remove else {
+            throw ValidationError("Give a version, or --remove.")
+        }
+    }
+
+    func run() async throws {
+        let name = try Name.templateName(uri: name).uri
+        _ = try await global.perform(.tag(template: name, tag: tag, version: number))
+        if global.json { return }
+        Output.line(
+            number.map { "\(name) version \($0) is \(tag)" } ?? "\(name) has no tag \(tag) any more")
+    }
+}
+
+struct DeleteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "delete", abstract: "Withdraw a template, or one version of it.",
+        discussion: """
+            A signed change of the catalog. VMs deployed from it keep working; space that nothing refers
+            to is freed.
+
+            EXAMPLE
+              ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version-number 1
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+    @Option(
+        name: [.customLong("version-number"), .customShort("n")], help: "Default: all versions.")
+    var number: Int?
+
+    func run() async throws {
+        let name = try Name.templateName(uri: name).uri
+        let deletion = try await global.perform(.delete(template: name, version: number)) {
+            (response) -> Deletion? in
+            if case .deleted(let deletion) = response { deletion } else { nil }
+        }
+        if global.json { return try Output.json(deletion) }
+        let versions = deletion.versions.map(String.init).joined(separator: ", ")
+        Output.line("\(name): withdrawn version \(versions)")
+        Output.line(
+            "freed \(ByteCount.text(deletion.freed.freedBytes)) "
+                + "in \(deletion.freed.freedSegments) segments")
+        if !deletion.keptFor.isEmpty {
+            Output.line("kept for the VMs \(deletion.keptFor.joined(separator: ", "))")
+        }
+    }
+}
+
+struct ExportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Write a template's disk into an image file.",
+        discussion: """
+            EXAMPLES
+              ccnfs export ccnx:/mycorp.com/app1/linuxvm linuxvm.qcow2
+              ccnfs export ccnx:/mycorp.com/app1/linuxvm old.raw --version-number 1
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+    @Argument(help: "The file to write.") var file: String
+    @Option(
+        name: [.customLong("version-number"), .customShort("n")], help: "Default: the newest.")
+    var number: Int?
+    @Option(help: "Which disk (default: the first).") var disk: String?
+    @Option(help: "raw or qcow2 (default: told from the file's name, else raw).")
+    var format: String?
+    @Flag(help: "Replace a file that is there.") var force = false
+
+    func run() async throws {
+        let name = try Name.templateName(uri: name).uri
+        let session = CommandSession()
+        let request = ControlRequest.export(
+            template: name, version: number, disk: disk, path: FileTree.absolute(file),
+            format: format ?? (file.hasSuffix(".qcow2") ? "qcow2" : "raw"), overwrite: force)
+        let export: Export
+        do throws(Failure) {
+            export = try await global.perform(request, session: session) {
+                (response) -> Export? in
+                if case .exported(let export) = response { export } else { nil }
+            }
+        } catch {
+            session.endProgress()
+            throw error
+        }
+        session.endProgress()
+        if global.json { return try Output.json(export) }
+        Output.line(
+            "\(export.template) version \(export.version) \(export.disk) is in \(export.path): "
+                + "\(ByteCount.text(export.size)), \(ByteCount.text(export.dataBytes)) of data")
+    }
+}
+
+extension GlobalOptions {
+    func templates() async throws(Failure) -> [TemplateSummary] {
+        try await perform(.listTemplates) { (response) -> [TemplateSummary]? in
+            if case .templates(let templates) = response { templates } else { nil }
+        }
+    }
+}
