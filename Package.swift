@@ -126,5 +126,25 @@ let package = Package(
                 "CFUSE", "Failures", "Files", "Namespace", "Profiles",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: house),
+
+        // Tests that need no root, mount or network; Tests/Acceptance has the others.
+        .testTarget(
+            name: "CCNxTests", dependencies: ["CCNx", "Failures"], swiftSettings: house),
+        .testTarget(
+            name: "SigningTests", dependencies: ["CCNx", "Failures", "Signing"],
+            swiftSettings: house),
+        .testTarget(
+            name: "ForwardingTests", dependencies: ["CCNx", "Failures", "Forwarding"],
+            swiftSettings: house),
+        .testTarget(
+            name: "FacesTests",
+            dependencies: [
+                "CCNx", "Faces", "Failures",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: house),
+        .testTarget(
+            name: "ImagesTests", dependencies: ["Failures", "Images"], swiftSettings: house),
     ]
 )

@@ -61,7 +61,8 @@ package final class ControlServer: Sendable {
             try await connection.executeThenClose { inbound, outbound in
                 var frames = inbound.makeAsyncIterator()
                 guard case .message(.request(let request)) = try await frames.next() else { return }
-                let session = RemoteSession(Conversation(frames), outbound)
+                let conversation = Conversation(frames)
+                let session = RemoteSession(conversation, outbound)
                 let answer: ControlMessage
                 do throws(Failure) {
                     answer = .response(try await handler(request, session))
@@ -69,6 +70,8 @@ package final class ControlServer: Sendable {
                     answer = .failure(WireFailure(error))
                 }
                 try await outbound.write(.message(answer))
+                // Closing here would drop what the socket has not taken yet: the command closes.
+                while try await conversation.next() != nil {}
             }
         } catch {
             logger.debug("control connection ended", metadata: ["reason": "\(error)"])

@@ -45,7 +45,7 @@ extension Disk {
             case .data:
                 bytes += try overlay.bytes(at: position, byteCount: run.byteCount)
             case .zero:
-                bytes.append(contentsOf: repeatElement(0, count: run.byteCount))
+                bytes += [UInt8](repeating: 0, count: run.byteCount)
             case .absent:
                 bytes += try await view.profile.read(at: position, byteCount: run.byteCount)
             }
@@ -107,7 +107,7 @@ extension Profile {
                 bytes += try await extent.content.read(
                     at: extent.sourceStart + position - extent.start, byteCount: run.byteCount)
             } else {
-                bytes.append(contentsOf: repeatElement(0, count: run.byteCount))
+                bytes += [UInt8](repeating: 0, count: run.byteCount)
             }
             position += run.byteCount
         }

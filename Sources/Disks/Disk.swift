@@ -169,12 +169,14 @@ package final class Disk: Sendable {
             row.size = size
             profile.clip(to: size)
             let keptBlocks = (size + BlockMap.blockSize - 1) / BlockMap.blockSize
-            let everything = 0..<Disks.sizeLimit / BlockMap.blockSize
-            try overlay.withStripes(of: everything) { () throws(Failure) in
+            try overlay.withAllStripes { () throws(Failure) in
                 // The last page kept is committed below with all its blocks: they must be on disk.
                 try overlay.synchronizeData()
                 overlay.map.clip(to: keptBlocks)
                 let taken = overlay.map.takeDirtyPages()
+                // They stay dirty: a flush under way may commit an older state after this one, and
+                // only the next flush of the disk sets that right.
+                overlay.map.restoreDirty(taken)
                 do throws(Failure) {
                     try database.update(
                         row, extents: profile.rows, mapPages: taken, durably: true)
@@ -193,6 +195,7 @@ package final class Disk: Sendable {
     ///
     /// - Throws: `.invalid` if a block would be part old, part new.
     package func map(_ extent: Extent) throws(Failure) {
+        guard extent.byteCount > 0 else { return }
         let blockSize = BlockMap.blockSize
         guard extent.start % blockSize == 0,
             extent.end % blockSize == 0 || extent.end >= size
@@ -208,7 +211,9 @@ package final class Disk: Sendable {
             var (row, profile) = state.withLock { ($0.row, $0.profile) }
             row.size = max(row.size, extent.end)
             profile.map(extent)
-            try overlay.withStripes(of: blocks) { () throws(Failure) in
+            // All stripes: every dirty page is committed, so no other may get one whose data is not
+            // synchronized.
+            try overlay.withAllStripes { () throws(Failure) in
                 guard !overlay.map.all(blocks, are: .absent) else {
                     try database.update(row, extents: profile.rows)
                     return adopt(row, profile: profile)
@@ -217,6 +222,9 @@ package final class Disk: Sendable {
                 try overlay.synchronizeData()
                 overlay.map.set(blocks, to: .absent)
                 let taken = overlay.map.takeDirtyPages()
+                // They stay dirty: a flush under way may commit an older state after this one, and
+                // only the next flush of the disk sets that right.
+                overlay.map.restoreDirty(taken)
                 do throws(Failure) {
                     try database.update(
                         row, extents: profile.rows, mapPages: taken, durably: true)

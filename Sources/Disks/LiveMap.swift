@@ -58,7 +58,18 @@ struct LiveMap: Sendable {
 
     /// Gives `map` the states of the file.
     func catchUp(_ map: BlockMap) throws(Failure) {
-        var pages = Set(map.pageNumbers)
+        for page in Set(map.pageNumbers).union(try pagesWithData()) {
+            var states = try file.bytes(
+                at: Self.offset(ofPage: page), byteCount: BlockMap.bytesPerPage)
+            states.append(
+                contentsOf: repeatElement(0, count: BlockMap.bytesPerPage - states.count))
+            map.merge(livePage: page, states: states)
+        }
+    }
+
+    /// The pages that the file may have states of.
+    private func pagesWithData() throws(Failure) -> Set<Int> {
+        var pages: Set<Int> = []
         var offset = Self.headerByteCount
         while let data = try file.nextData(at: offset) {
             let first = max(data.lowerBound - Self.headerByteCount, 0) / BlockMap.bytesPerPage
@@ -66,13 +77,7 @@ struct LiveMap: Sendable {
             if last >= first { pages.formUnion(first...last) }
             offset = data.upperBound
         }
-        for page in pages {
-            var states = try file.bytes(
-                at: Self.offset(ofPage: page), byteCount: BlockMap.bytesPerPage)
-            states.append(
-                contentsOf: repeatElement(0, count: BlockMap.bytesPerPage - states.count))
-            map.merge(livePage: page, states: states)
-        }
+        return pages
     }
 
     /// Writes the part of the map that holds `range`, as `map` has it now.
@@ -86,7 +91,8 @@ struct LiveMap: Sendable {
     /// Makes the file's pages those of `map`, also where it has none any more.
     func record(_ map: BlockMap) throws(Failure) {
         let kept = map.pageNumbers
-        for page in kept {
+        // A page that the map gave up still has its old states in the file.
+        for page in Set(kept).union(try pagesWithData()) {
             try file.write(map.states(ofPage: page).span, at: Self.offset(ofPage: page))
         }
         try file.truncate(to: Self.offset(ofPage: (kept.max() ?? -1) + 1))

@@ -39,7 +39,11 @@ final class Overlay: Sendable {
         live = try LiveMap(path: "\(path)/map", overlay: id, bootId: bootId, map: map)
         stripes = (0..<Self.stripeCount).map { _ in Stripe() }
         let blockCount = (diskSize + BlockMap.blockSize - 1) / BlockMap.blockSize
-        map.clip(to: blockCount)
+        if map.hasBlocks(from: blockCount) {
+            map.clip(to: blockCount)
+            // Else the next start would find them again, perhaps over what the disk maps to by then.
+            try live.record(map)
+        }
         if try data.size() > diskSize { try data.truncate(to: diskSize) }
     }
 
@@ -121,6 +125,11 @@ final class Overlay: Sendable {
         try withStripes(numbers[...]) { () throws(Failure) in value = try body() }
         guard let value else { preconditionFailure("the body ran") }
         return value
+    }
+
+    /// Runs `body` while no one changes the state of any block.
+    func withAllStripes(_ body: () throws(Failure) -> Void) throws(Failure) {
+        try withStripes(Array(0..<Self.stripeCount)[...], body)
     }
 
     private func withStripes(

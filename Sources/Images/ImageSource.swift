@@ -90,6 +90,6 @@ func requireRange(from offset: Int, byteCount: Int, in virtualSize: Int) {
     precondition(
         offset >= 0 && byteCount >= 0 && byteCount <= virtualSize
             && offset <= virtualSize - byteCount,
-        "a read must lie within the disk"
+        "a range must lie within the disk"
     )
 }

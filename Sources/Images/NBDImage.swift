@@ -1,14 +1,10 @@
 package import Failures
-internal import Synchronization
 
 /// An image in a format of its own, read through `qemu-nbd`, which knows the formats and follows
 /// the chain of backing files. No raw copy is ever made.
 ///
-/// Concurrency: a caller takes whichever connection is free, or waits for the next in turn. Nothing
-/// else changes after the initialiser.
+/// Concurrency: nothing changes after the initialiser; the server shares out its connections.
 package final class NBDImage: ImageSource {
-    /// No answer for this long means a server that is stuck, not a slow disk.
-    private static let commandLimit: Duration = .seconds(120)
     /// Bytes per command; QEMU allows 32 MiB.
     private static let readLimit = 8 << 20
     /// Bytes whose extents are asked for at once; the protocol's lengths have 32 bits.
@@ -22,7 +18,6 @@ package final class NBDImage: ImageSource {
     private let knowsExtents: Bool
     /// Of offsets and lengths of commands; divides the size of a sector.
     private let alignment: Int
-    private let turn = Atomic(0)
 
     /// - Throws: `.corrupt` for a truncated or damaged image, before a byte is read; `.invalid` if it
     ///   is not in this format; `.unavailable` if QEMU's tools are not installed.
@@ -64,8 +59,8 @@ package final class NBDImage: ImageSource {
         let start = offset / alignment * alignment
         let end = (offset + byteCount + alignment - 1) / alignment * alignment
         var list = ExtentList(from: start, byteCount: end - start)
-        let deadline = ContinuousClock.now + NBDImage.commandLimit
-        try withHandle("tell the extents") { (handle) throws(Failure) in
+        let deadline = ContinuousClock.now + ImageServer.commandLimit
+        try server.withHandle("tell the extents") { (handle) throws(Failure) in
             while !list.isComplete {
                 try handle.appendExtents(
                     to: &list,
@@ -85,7 +80,8 @@ package final class NBDImage: ImageSource {
             let start = offset - count
             while count < bytes.count {
                 let rest = unsafe UnsafeMutableRawBufferPointer(
-                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...])
+                )
                 count += try unsafe readPiece(at: start + count, into: rest)
             }
         }
@@ -128,12 +124,12 @@ package final class NBDImage: ImageSource {
         at position: Int,
         into piece: UnsafeMutableRawBufferPointer
     ) throws(Failure) {
-        try withHandle("read \(piece.count) bytes at \(position)") {
+        try server.withHandle("read \(piece.count) bytes at \(position)") {
             (handle) throws(Failure) in
             unsafe try handle.read(
                 at: position,
                 into: piece,
-                deadline: ContinuousClock.now + NBDImage.commandLimit
+                deadline: ContinuousClock.now + ImageServer.commandLimit
             )
         }
     }
@@ -144,21 +140,5 @@ package final class NBDImage: ImageSource {
 
     package func close() {
         server.close()
-    }
-
-    private func withHandle(
-        _ doing: @autoclosure () -> String,
-        _ body: (borrowing NBDHandle) throws(Failure) -> Void
-    ) throws(Failure) {
-        do throws(Failure) {
-            for connection in server.connections {
-                if try connection.tryWithHandle(body) != nil { return }
-            }
-            let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
-            try server.connections[Int(turn.magnitude % UInt(server.connections.count))]
-                .withHandle(body)
-        } catch {
-            throw server.explain(error, doing())
-        }
     }
 }

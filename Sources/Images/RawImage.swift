@@ -65,7 +65,8 @@ package final class RawImage: ImageSource {
             let start = offset - count
             while count < bytes.count {
                 let rest = unsafe UnsafeMutableRawBufferPointer(
-                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...])
+                )
                 let position = start + count
                 let readCount = try systemCall("cannot read \(path) at byte \(position)") {
                     unsafe pread(file.number, rest.baseAddress, rest.count, position)

@@ -38,11 +38,13 @@ package struct StreamImage: ~Copyable {
         let doing = "cannot read \(name) at byte \(byteCount)"
         var hasEnded = false
         // The span lends its memory for the closure, and read gets the exact length of what is free.
-        let appended = try unsafe buffer.withUnsafeMutableBufferPointer { (bytes, count) throws(Failure) in
+        let appended = try unsafe buffer.withUnsafeMutableBufferPointer {
+            (bytes, count) throws(Failure) in
             let start = count
             while count < bytes.count, !hasEnded {
                 let rest = unsafe UnsafeMutableRawBufferPointer(
-                    UnsafeMutableBufferPointer(rebasing: bytes[count...]))
+                    UnsafeMutableBufferPointer(rebasing: bytes[count...])
+                )
                 let readCount = try systemCall(doing) {
                     unsafe read(number, rest.baseAddress, rest.count)
                 }

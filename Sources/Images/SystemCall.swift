@@ -16,10 +16,13 @@ struct SystemError: Error {
         switch number {
         case ENOENT, ENXIO, ENODEV: .notFound
         case EACCES, EPERM: .notPermitted
+        case EEXIST: .exists
+        case EROFS: .readOnly
         case EISDIR: .isDirectory
         case ENOTDIR: .notDirectory
         case EBUSY, ETXTBSY: .busy
         case ENOSPC, EDQUOT: .noSpace
+        case EFBIG: .tooLarge
         case EMFILE, ENFILE, ENOMEM: .unavailable
         default: .io
         }

@@ -35,7 +35,9 @@ extension Tree {
             throw Failure(.notPermitted, "files are made in a VM's directory: they are its disks")
         }
         let disk = try machines.makeDisk(
-            named: name, in: try machine(id).name, attributes: attributes(mode: mode, caller))
+            named: name, in: try machine(id).name,
+            // `cp` of a template's disk asks for the template's mode, under which nobody could write.
+            attributes: attributes(mode: mode | 0o600, caller))
         let found = try found(.disk(disk), in: node)
         return (found, open(disk, inode: found.attributes.inode, forWriting: true))
     }

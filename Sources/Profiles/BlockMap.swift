@@ -199,6 +199,15 @@ extension BlockMap {
         }
     }
 
+    /// Whether a block from `block` on is not absent.
+    package func hasBlocks(from block: Int) -> Bool {
+        pageNumbers.contains { page in
+            let start = max(block, page * Self.blocksPerPage)
+            let end = (page + 1) * Self.blocksPerPage
+            return start < end && !all(start..<end, are: .absent)
+        }
+    }
+
     /// Forgets all blocks from `block` on: they are absent.
     package func clip(to block: Int) {
         let pages = state.withLock { Array($0.pages.keys) }

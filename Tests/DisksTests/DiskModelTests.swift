@@ -56,7 +56,7 @@ private struct DiskModel {
 
     private mutating func grow(to size: Int) {
         if size > bytes.count {
-            bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+            bytes += [UInt8](repeating: 0, count: size - bytes.count)
         }
     }
 

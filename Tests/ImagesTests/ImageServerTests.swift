@@ -14,14 +14,7 @@ struct ImageServerTests {
         path = try images.convert(to: .qcow2, as: "served.qcow2")
     }
 
-    /// Ids of the servers of this test's image, found by its path in their command lines.
-    private func servers() throws -> [Int32] {
-        try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap(Int32.init).filter {
-            let line = FileManager.default.contents(atPath: "/proc/\($0)/cmdline") ?? Data()
-            let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            return words.first?.hasSuffix("qemu-nbd") == true && words.contains(path)
-        }
-    }
+    private func servers() throws -> [Int32] { try TemporaryImages.servers(of: path) }
 
     @Test func theServerIsGoneAfterClose() throws {
         let image = try ImageSources.open(path: path)
@@ -109,7 +102,7 @@ struct ImageServerTests {
         let image = try ImageSources.open(path: path)
         let names = try FileManager.default.contentsOfDirectory(atPath: folder)
         // Other tests open images at this moment; a name that stays is one that lasts a second.
-        let sockets = names.filter { $0.hasPrefix("ccnfs-") }
+        let sockets = names.filter { $0.hasPrefix("ccnfs-") && $0.count == "ccnfs-XXXXXX".count }
         let deadline = ContinuousClock.now + .seconds(5)
         while sockets.contains(where: { FileManager.default.fileExists(atPath: folder + "/" + $0) }
         ),

@@ -7,7 +7,7 @@ func bytes(
     _ body: (inout OutputSpan<UInt8>) throws(Failure) -> Void
 ) throws(Failure) -> [UInt8] {
     // The memory lives until the end of the function; the array copies what was appended.
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
+    let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: capacity)
     defer { unsafe memory.deallocate() }
     var span = unsafe OutputSpan<UInt8>(buffer: memory, initializedCount: 0)
     try body(&span)

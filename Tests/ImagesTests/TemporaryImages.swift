@@ -102,6 +102,20 @@ final class TemporaryImages: Sendable {
         guard process.terminationStatus == 0 else { throw ToolFailed(text: "\(arguments)") }
     }
 
+    /// Ids of the servers of the image at `path`, found by it in their command lines.
+    static func servers(of path: String) throws -> [Int32] {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap(Int32.init).filter {
+            let line = FileManager.default.contents(atPath: "/proc/\($0)/cmdline") ?? Data()
+            let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            return words.first?.hasSuffix("qemu-nbd") == true && words.contains(path)
+        }
+    }
+
+    /// What is in the folder, sorted.
+    func names() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    }
+
     func truncate(_ path: String, to byteCount: Int) throws {
         let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
         try file.truncate(atOffset: UInt64(byteCount))

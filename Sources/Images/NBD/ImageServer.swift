@@ -1,7 +1,8 @@
 internal import Failures
 internal import Glibc
+internal import Synchronization
 
-/// A `qemu-nbd` that serves one image, read-only, to this process alone.
+/// A `qemu-nbd` that serves one image to this process alone.
 ///
 /// The listening socket is made here, our own connections to it are made before the server starts,
 /// and its name is removed right away: nothing is left on disk however this process ends, nobody
@@ -9,7 +10,15 @@ internal import Glibc
 /// systemd hands one to a service. It ends by itself with its last connection, so also when this
 /// process is killed, at any point; a server that cannot open the image closes the socket, which
 /// fails the connections at once.
+///
+/// Concurrency: a caller takes whichever connection is free, or waits for the next in turn.
 final class ImageServer: Sendable {
+    enum Access: Sendable {
+        case reading, writing
+    }
+
+    /// No answer for this long means a server that is stuck, not a slow disk.
+    static let commandLimit: Duration = .seconds(120)
     /// Connections, so callers that can read at once.
     static let connectionCount = 4
     /// For opening the image and the whole chain below it, and the handshake.
@@ -18,10 +27,18 @@ final class ImageServer: Sendable {
     private static let endLimit: Duration = .seconds(2)
 
     let connections: [NBDConnection]
-    private let path: String
+    /// What messages call the image.
+    private let name: String
     private let child: ChildProcess
+    private let turn = Atomic(0)
 
-    init(path: String, format: ImageFormat) throws(Failure) {
+    init(
+        path: String,
+        format: ImageFormat,
+        access: Access = .reading,
+        name: String? = nil
+    ) throws(Failure) {
+        let name = name ?? path
         let executable = try QEMUTool.server.executable()
         let deadline = ContinuousClock.now + ImageServer.startLimit
         var listener = try Listener(backlog: ImageServer.connectionCount)
@@ -35,10 +52,10 @@ final class ImageServer: Sendable {
         let child = try ChildProcess(
             "/bin/sh",
             [
-                "-c", script, "sh", executable, "--read-only", "--format=\(format.rawValue)",
+                "-c", script, "sh", executable, "--format=\(format.rawValue)",
                 "--shared=\(ImageServer.connectionCount)", "--cache=writeback", "--aio=threads",
-                "--discard=ignore", path,
-            ],
+                "--discard=ignore",
+            ] + (access == .reading ? ["--read-only"] : []) + [path],
             third: listener.socket.number
         )
         // From here on the server alone listens: should it end, the connections do.
@@ -51,20 +68,79 @@ final class ImageServer: Sendable {
             }
         } catch {
             guard child.waitForEnd(limit: ImageServer.endLimit) != nil else {
-                throw error.wrapped("cannot open the image \(path)")
+                throw error.wrapped("cannot open the image \(name)")
             }
-            throw QEMUComplaint.failure(child.takeErrors(), path: path)
+            throw QEMUComplaint.failure(child.takeErrors(), path: name)
         }
         self.connections = connections
-        self.path = path
+        self.name = name
         self.child = child
     }
 
+    /// Runs `body` with a connection. `doing` is a phrase such as `read 512 bytes at 0`.
+    func withHandle(
+        _ doing: @autoclosure () -> String,
+        _ body: (borrowing NBDHandle) throws(Failure) -> Void
+    ) throws(Failure) {
+        do throws(Failure) {
+            for connection in connections {
+                if try connection.tryWithHandle(body) != nil { return }
+            }
+            let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
+            try connections[Int(turn.magnitude % UInt(connections.count))].withHandle(body)
+        } catch {
+            throw explain(error, doing())
+        }
+    }
+
+    /// Fails unless the image may be written to at any byte and has as many as this.
+    func requireBytes(_ byteCount: Int) throws(Failure) {
+        try withHandle("tell the size") { (handle) throws(Failure) in
+            let found = try handle.byteCount()
+            guard found == byteCount, handle.alignment == 1 else {
+                throw Failure(
+                    .unsupported,
+                    "qemu-nbd makes a disk of \(found) bytes in blocks of \(handle.alignment),"
+                        + " not one of \(byteCount) in blocks of 1"
+                )
+            }
+        }
+    }
+
+    /// Makes durable what was written and lets the server end in order.
+    func finish(limit: Duration) throws(Failure) {
+        let deadline = ContinuousClock.now + limit
+        do throws(Failure) {
+            // QEMU shares one cache between its connections, so one flush would do; the protocol
+            // promises it only to servers that say so, and a flush of nothing costs nothing.
+            for connection in connections {
+                try connection.withHandle { (handle) throws(Failure) in
+                    try handle.flush(deadline: deadline)
+                }
+            }
+            for connection in connections {
+                try connection.withHandle { (handle) throws(Failure) in
+                    try handle.disconnect(deadline: deadline)
+                }
+                connection.close()
+            }
+        } catch {
+            throw explain(error, "write the end")
+        }
+        guard let end = child.waitForEnd(limit: deadline - .now) else {
+            throw Failure(.timedOut, "qemu-nbd does not end")
+        }
+        guard end == .exited(0) else {
+            let errors = QEMUComplaint.summary(child.takeErrors())
+            throw Failure(.io, "qemu-nbd ended with \(end): \(errors)")
+        }
+    }
+
     /// A failure of a connection, told with what became of the server.
-    func explain(_ failure: Failure, _ doing: String) -> Failure {
+    private func explain(_ failure: Failure, _ doing: String) -> Failure {
         let end = failure.kind == .cancelled ? nil : child.waitForEnd(limit: .milliseconds(200))
         let errors = child.takeErrors()
-        let message = "cannot \(doing) of the image \(path)"
+        let message = "cannot \(doing) of the image \(name)"
         guard let end else {
             return errors.isEmpty
                 ? failure.wrapped(message)

@@ -80,6 +80,41 @@ internal import Glibc
         try finish(cookie, deadline: deadline)
     }
 
+    /// Writes `bytes`, which are at most what NBD allows in one command.
+    @unsafe func write(
+        _ bytes: UnsafeRawBufferPointer,
+        at offset: Int,
+        deadline: ContinuousClock.Instant
+    ) throws(Failure) {
+        guard let start = bytes.baseAddress, unsafe !bytes.isEmpty else { return }
+        // No callback; libnbd reads exactly this many bytes until the command is over.
+        let cookie = unsafe nbd_aio_pwrite(
+            handle,
+            start,
+            bytes.count,
+            UInt64(offset),
+            unsafe nbd_completion_callback(),
+            0
+        )
+        try finish(cookie, deadline: deadline)
+    }
+
+    /// Makes durable what was written, through all connections.
+    func flush(deadline: ContinuousClock.Instant) throws(Failure) {
+        // No callback and no buffer.
+        let cookie = unsafe nbd_aio_flush(handle, unsafe nbd_completion_callback(), 0)
+        try finish(cookie, deadline: deadline)
+    }
+
+    /// Tells the peer that no command will come any more.
+    func disconnect(deadline: ContinuousClock.Instant) throws(Failure) {
+        guard unsafe nbd_aio_disconnect(handle, 0) == 0 else { throw NBDHandle.lastFailure() }
+        try unsafe wait(until: deadline) { (handle) in
+            // A peer that drops the connection before we do has heard it, too.
+            unsafe nbd_aio_is_closed(handle) == 1 || nbd_aio_is_dead(handle) == 1
+        }
+    }
+
     /// Appends what the peer says about the disk from the end of `list` on: at least one run.
     func appendExtents(
         to list: inout ExtentList,
@@ -155,7 +190,8 @@ internal import Glibc
     /// The text is this thread's and is copied at once.
     private static func lastFailure() -> Failure {
         let reason = unsafe nbd_get_error().map { unsafe String(cString: $0) }
-        return Failure(.io, reason ?? "the connection to the server of the image has ended")
+        let kind: Failure.Kind = nbd_get_errno() == ENOSPC ? .noSpace : .io
+        return Failure(kind, reason ?? "the connection to the server of the image has ended")
     }
 }
 

@@ -1,13 +1,18 @@
 internal import Failures
 
-/// What QEMU's programs say when they cannot open an image, as a failure.
+/// What QEMU's programs say when they cannot open or make an image, as a failure.
 enum QEMUComplaint {
     /// - Parameters:
     ///   - errors: standard error, in English.
     ///   - path: the image in question.
-    static func failure(_ errors: String, path: String) -> Failure {
+    ///   - doing: a word such as `open`.
+    static func failure(
+        _ errors: String,
+        path: String,
+        doing: String = "open"
+    ) -> Failure {
         let line = summary(errors)
-        let message = "cannot open the image \(path): \(line)"
+        let message = "cannot \(doing) the image \(path): \(line)"
         if line.contains("Failed to get"), line.contains("lock") {
             return Failure(
                 .busy,
@@ -16,6 +21,9 @@ enum QEMUComplaint {
             )
         }
         if line.contains("No such file") { return Failure(.notFound, message) }
+        if line.contains("No space left") || line.contains("Disk quota exceeded") {
+            return Failure(.noSpace, message)
+        }
         if line.contains("Permission denied") { return Failure(.notPermitted, message) }
         if line.contains("encrypt") || line.contains("key-secret") {
             return Failure(
