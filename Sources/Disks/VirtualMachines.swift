@@ -17,6 +17,7 @@ package final class VirtualMachines: Sendable {
     private let database: StateDatabase
     private let overlaysDirectory: String
     private let bootId: String
+    private let reserve: SpaceReserve
     package let flushQueue: FlushQueue
     private let table = Mutex<[String: VirtualMachine]>([:])
     private let change = Mutex<Void>(())
@@ -25,12 +26,14 @@ package final class VirtualMachines: Sendable {
 
     /// - Parameter content: gives the reader of a content; extents with the same content share one.
     package init(
-        database: StateDatabase, overlaysDirectory: String, bootId: String, logger: Logger,
+        database: StateDatabase, overlaysDirectory: String, bootId: String,
+        reserve: SpaceReserve, logger: Logger,
         content: (ContentDescriptor, Name) -> SegmentedContent
     ) throws(Failure) {
         self.database = database
         self.overlaysDirectory = overlaysDirectory
         self.bootId = bootId
+        self.reserve = reserve
         flushQueue = FlushQueue(database: database)
         try FileTree.makeDirectory(overlaysDirectory, permissions: 0o700)
         var byId: [Int64: VirtualMachine] = [:]
@@ -183,7 +186,7 @@ extension VirtualMachines {
                 throw Failure(
                     .notEmpty, "VM \(name) has disks: \(machine.disks.keys.sorted().joined(separator: ", "))")
             }
-            try database.deleteVM(machine.id)
+            try reserve.lend { () throws(Failure) in try database.deleteVM(machine.id) }
             table.withLock { $0[name] = nil }
         }
     }
@@ -194,7 +197,7 @@ extension VirtualMachines {
             guard let disk = disk(name, of: machineName) else {
                 throw Failure(.notFound, "VM \(machineName) has no disk \(name)")
             }
-            try database.deleteDisk(disk.row)
+            try reserve.lend { () throws(Failure) in try database.deleteDisk(disk.row) }
             table.withLock { $0[machineName]?.disks[name] = nil }
             unlinked.withLock { $0[disk.id] = disk }
             return disk

@@ -75,6 +75,11 @@ struct Reply: ~Copyable, @unchecked Sendable {
         discard self
     }
 
+    consuming func copied(_ byteCount: Int) {
+        _ = unsafe cfuse_reply_copied(request, UInt64(byteCount))
+        discard self
+    }
+
     consuming func space(_ space: statvfs) {
         _ = unsafe withUnsafePointer(to: space) { unsafe fuse_reply_statfs(request, $0) }
         discard self

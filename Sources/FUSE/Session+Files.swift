@@ -168,7 +168,7 @@ extension Session {
         } catch {
             return reply.fail(error)
         }
-        reply.written(count)
+        reply.copied(count)
     }
 
     func seek(

@@ -66,6 +66,8 @@ package final class Session: @unchecked Sendable {
                     + "is fusermount3 installed, and for --allow-other, does /etc/fuse.conf say "
                     + "user_allow_other?")
         }
+        let result = unsafe cfuse_session_read_requests(handle)
+        guard result == 0 else { throw Failure(errno: -result, "cannot serve \(mountPoint)") }
         raiseReadAhead()
         tree.onInvalidate { [weak self] parent, name in self?.invalidate(name, in: parent) }
     }

@@ -20,6 +20,7 @@ final class Homes: Sendable {
     let templates: Templates
     let machines: VirtualMachines
     let nodeKey: PrivateKey
+    let reserve: SpaceReserve
     let gate = PublishingGate()
     private let locks: [StoreLock]
 
@@ -41,6 +42,7 @@ final class Homes: Sendable {
             try StoreLock(home: state, purpose: purpose),
             try StoreLock(home: cache, purpose: purpose),
         ]
+        reserve = SpaceReserve(directory: state)
         database = try StateDatabase(path: "\(state)/state.sqlite")
         store = LayeredStore(
             published: try ContentStore(directory: "\(state)/content"),
@@ -50,7 +52,7 @@ final class Homes: Sendable {
         self.templates = templates
         machines = try VirtualMachines(
             database: database, overlaysDirectory: "\(state)/overlays",
-            bootId: try BootId.current(), logger: logger,
+            bootId: try BootId.current(), reserve: reserve, logger: logger,
             content: { templates.content($0, prefix: $1) })
         nodeKey = try Self.nodeKey(in: state)
     }
@@ -67,7 +69,8 @@ final class Homes: Sendable {
 
     var editor: CatalogEditor {
         CatalogEditor(
-            store: store.published, database: database, templates: templates, nodeKey: nodeKey)
+            store: store.published, database: database, templates: templates, nodeKey: nodeKey,
+            gate: gate)
     }
 
     /// Seconds since 1970.

@@ -177,10 +177,25 @@ package final class NodeOperations: Sendable {
             for await progress in reports { await session.report(.publish(progress)) }
         }
         defer { reporting.cancel() }
-        let report = try await publish(request, key, session) { continuation.yield($0) }
-        continuation.finish()
-        await reporting.value
-        return report
+        do throws(Failure) {
+            let report = try await publish(request, key, session) { continuation.yield($0) }
+            continuation.finish()
+            await reporting.value
+            return report
+        } catch where error.kind == .noSpace {
+            await freeWhatFilledTheDisk()
+            throw error
+        }
+    }
+
+    /// What a publish stored before the disk was full is of no use to others, who need the room.
+    private func freeWhatFilledTheDisk() async {
+        do throws(Failure) {
+            let freed = try await reclaim()
+            logger.info("freed after a full disk", metadata: ["bytes": "\(freed.freedBytes)"])
+        } catch {
+            logger.warning("nothing freed after a full disk", metadata: ["cause": "\(error)"])
+        }
     }
 
     private func publish(
@@ -236,7 +251,8 @@ package final class NodeOperations: Sendable {
 
     private func reclaim() async throws(Failure) -> Reclaimer.Report {
         let reclaimer = Reclaimer(
-            local: homes.store, database: homes.database, gate: homes.gate)
+            local: homes.store, database: homes.database, gate: homes.gate,
+            reserve: homes.reserve)
         return try await reclaimer.reclaim(
             templates: homes.templates,
             keeping: homes.machines.contentsInUse() + homes.templates.contentsInUse())

@@ -15,16 +15,19 @@ package struct CatalogEditor: Sendable {
     let database: StateDatabase
     let templates: Templates
     let nodeKey: PrivateKey
+    private let gate: PublishingGate
 
     private static let attemptLimit = 8
 
     package init(
-        store: ContentStore, database: StateDatabase, templates: Templates, nodeKey: PrivateKey
+        store: ContentStore, database: StateDatabase, templates: Templates, nodeKey: PrivateKey,
+        gate: PublishingGate
     ) {
         self.store = store
         self.database = database
         self.templates = templates
         self.nodeKey = nodeKey
+        self.gate = gate
     }
 
     /// - Parameters:
@@ -35,6 +38,9 @@ package struct CatalogEditor: Sendable {
         _ edit: (inout Listing) throws(Failure) -> Void
     ) throws(Failure) {
         try checkIsOurs(namespace)
+        // A new listing looks like garbage until its catalog is committed.
+        try gate.enterPublish()
+        defer { gate.leavePublish() }
         for attempt in 1...Self.attemptLimit {
             do throws(Failure) {
                 try changeOnce(namespace, delegation, now, edit)

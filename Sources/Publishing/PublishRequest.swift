@@ -63,7 +63,20 @@ package struct PublishReport: Sendable, Codable, Equatable {
     package var version: Int
     package var isDryRun: Bool
     package var disks: [DiskReport]
+    /// Of all disks together.
+    package var newSegments: Int
+    package var newBytes: Int
     package var seconds: Double
+
+    init(template: String, version: Int, isDryRun: Bool, disks: [DiskReport], seconds: Double) {
+        self.template = template
+        self.version = version
+        self.isDryRun = isDryRun
+        self.disks = disks
+        newSegments = disks.reduce(0) { $0 + $1.newSegments }
+        newBytes = disks.reduce(0) { $0 + $1.newBytes }
+        self.seconds = seconds
+    }
 
     package struct DiskReport: Sendable, Codable, Equatable {
         package var name: String

@@ -13,6 +13,7 @@ package struct Reclaimer: Sendable {
     private let local: LayeredStore
     private let database: StateDatabase
     private let gate: PublishingGate
+    private let reserve: SpaceReserve
 
     package struct Report: Sendable, Codable, Equatable {
         package var freedSegments = 0
@@ -22,11 +23,14 @@ package struct Reclaimer: Sendable {
         package init(freedBytes: Int = 0) { self.freedBytes = freedBytes }
     }
 
-    package init(local: LayeredStore, database: StateDatabase, gate: PublishingGate) {
+    package init(
+        local: LayeredStore, database: StateDatabase, gate: PublishingGate, reserve: SpaceReserve
+    ) {
         store = local.published
         self.local = local
         self.database = database
         self.gate = gate
+        self.reserve = reserve
     }
 
     /// - Parameter contents: what disks map to and what is open.
@@ -60,7 +64,7 @@ package struct Reclaimer: Sendable {
             }
             kept.formUnion(try await reachable(from: items))
         }
-        return try sweep(keeping: kept)
+        return try reserve.lend { () throws(Failure) in try sweep(keeping: kept) }
     }
 
     private func reachable(

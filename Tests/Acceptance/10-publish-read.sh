@@ -148,7 +148,8 @@ check "verify finds nothing wrong" ccnfs verify
 stop_node "$mnt" "$node_pid"
 dd if=/dev/urandom of="$work/large.raw" bs=1M count=512 status=none
 for delay in 0.1 0.4 0.8; do
-    ccnfs publish "$work/large.raw" ccnx:/mycorp.com/large --key "$key" > "$work/killed.log" 2>&1 &
+    # The tool itself, not the function: a subshell would die in its place.
+    "$CCNFS" publish "$work/large.raw" ccnx:/mycorp.com/large --key "$key" > "$work/killed.log" 2>&1 &
     publish_pid=$!
     sleep "$delay"
     if kill -9 "$publish_pid" 2> /dev/null; then

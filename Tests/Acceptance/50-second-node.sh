@@ -3,9 +3,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib.sh"
 
 # What `ccnfs status --json` calls the counters of a node.
-readonly INTERESTS_SENT='.counters["faces.interests.sent"]'
-readonly BYTES_FETCHED='.counters["faces.bytes.received"]'
-readonly SEGMENTS_DROPPED='.counters["store.damaged.dropped"]'
+readonly INTERESTS_SENT='.interestsSent'
+readonly BYTES_FETCHED='.store.fetchedBytes'
+readonly SEGMENTS_DROPPED='.store.damagedSegments'
 # The attribute that keeps the cause of the last error of a file.
 readonly ERROR_ATTRIBUTE=user.ccnfs.error
 readonly NAME=ccnx:/mycorp.com/app1/linuxvm
@@ -28,6 +28,8 @@ start_second() {
     use_home "$second"
     start_node "$work/mnt2" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$port"
     second_pid=$node_pid
+    # The mount is there at once; what the other node lists comes a moment later.
+    wait_until 10 test -f "$work/mnt2/mycorp.com/app1/linuxvm/disk0" || true
 }
 use_home "$second"
 ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub"

@@ -1,0 +1,1 @@
+../PublishingTests/SparseImage.swift
