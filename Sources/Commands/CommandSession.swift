@@ -57,16 +57,12 @@ final class CommandSession: ControlSession {
         if isQuiet { return }
         guard Output.isTerminal else { return reportLine(progress) }
         hasLine.withLock { $0 = true }
-        show("\r\u{1B}[K\(Self.text(progress))")
+        Output.standardErrorPart("\r\u{1B}[K\(Self.text(progress))")
     }
 
     /// Ends the progress line, if there is one.
     func endProgress() {
-        if hasLine.withLock({ $0 }) { show("\r\u{1B}[K") }
-    }
-
-    private func show(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
+        if hasLine.withLock({ $0 }) { Output.standardErrorPart("\r\u{1B}[K") }
     }
 
     private func reportLine(_ progress: ControlProgress) {

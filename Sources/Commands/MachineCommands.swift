@@ -14,7 +14,7 @@ struct DeployCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Argument(help: "The VM's name.") var machine: String
-    @Option(name: [.customLong("version-number"), .customShort("n")], help: "Default: the newest.")
+    @Option(name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
     @Option(help: "Bytes of the first disk, at least the template's.") var size: String?
 

@@ -9,8 +9,18 @@ enum Output {
 
     static func standardError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
+    /// Without a newline, for a progress line.
+    static func standardErrorPart(_ text: String) { write(text, to: STDERR_FILENO) }
+
     private static func write(_ text: String, to descriptor: Int32) {
-        FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).write(Data(text.utf8))
+        let file = File(adopting: dup(descriptor), path: "the output")
+        do throws(Failure) {
+            try file.writeNext(Array(text.utf8).span)
+        } catch {
+            // Nobody reads any more (`ccnfs map FILE | head`), or there is no room: the tool ends as
+            // one that was killed by SIGPIPE would, and has nobody to tell.
+            Glibc.exit(128 + SIGPIPE)
+        }
     }
 
     /// `ccnfs: what failed: why`, and a line with what to do, if that is known.

@@ -75,12 +75,12 @@ struct ShowCommand: AsyncParsableCommand {
         commandName: "show", abstract: "Show one version of a template.",
         discussion: """
             EXAMPLE
-              ccnfs show ccnx:/mycorp.com/app1/linuxvm --version-number 2
+              ccnfs show ccnx:/mycorp.com/app1/linuxvm --version 2
             """)
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
-    @Option(name: [.customLong("version-number"), .customShort("n")], help: "Default: the newest.")
+    @Option(name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
 
     func run() async throws {
@@ -148,13 +148,13 @@ struct DeleteCommand: AsyncParsableCommand {
             to is freed.
 
             EXAMPLE
-              ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version-number 1
+              ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version 1
             """)
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Option(
-        name: [.customLong("version-number"), .customShort("n")], help: "Default: all versions.")
+        name: [.customLong("version"), .customShort("n")], help: "Default: all versions.")
     var number: Int?
 
     func run() async throws {
@@ -181,14 +181,14 @@ struct ExportCommand: AsyncParsableCommand {
         discussion: """
             EXAMPLES
               ccnfs export ccnx:/mycorp.com/app1/linuxvm linuxvm.qcow2
-              ccnfs export ccnx:/mycorp.com/app1/linuxvm old.raw --version-number 1
+              ccnfs export ccnx:/mycorp.com/app1/linuxvm old.raw --version 1
             """)
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Argument(help: "The file to write.") var file: String
     @Option(
-        name: [.customLong("version-number"), .customShort("n")], help: "Default: the newest.")
+        name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
     @Option(help: "Which disk (default: the first).") var disk: String?
     @Option(help: "raw or qcow2 (default: told from the file's name, else raw).")

@@ -42,6 +42,8 @@ package final class ControlServer: Sendable {
                     for try await connection in connections {
                         group.addTask { await self.serve(connection, handler) }
                     }
+                    // A command that keeps its connection must not keep the node.
+                    group.cancelAll()
                 }
             }
         } catch {
@@ -127,7 +129,7 @@ struct RemoteSession: ControlSession {
 
     func read(byteCount: Int) async throws(Failure) -> [UInt8] {
         switch try await ask(.wantsBytes(byteCount)) {
-        case .bytes(let bytes): return bytes
+        case .bytes(let bytes) where bytes.count <= byteCount: return bytes
         case .message(.refusal(let failure)): throw failure.failure
         default: throw Failure(.invalid, "the command answered something else than bytes")
         }

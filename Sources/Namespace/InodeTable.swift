@@ -45,6 +45,9 @@ final class InodeTable: Sendable {
         }
     }
 
+    /// Inodes the kernel has, the root not counted.
+    var count: Int { entries.withLock(\.count) }
+
     /// FNV-1a; never 0 or the root's number.
     private static func hash(_ text: String) -> UInt64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -21,7 +21,7 @@ package final class ParkingLot: Sendable {
 
     package var count: Int { state.withLock(\.total) }
 
-    /// - Throws: `.busy` when too many wait already.
+    /// - Throws: `.noSource` when too many wait already.
     package func enter(_ inode: UInt64) throws(Failure) {
         try state.withLock { (state) throws(Failure) in
             let waiting = state.byInode[inode, default: 0]

@@ -244,9 +244,15 @@ package final class NodeOperations: Sendable {
                 disk.profile.extents.contains { $0.content.prefix == name }
             }
         }
+        var freed = Reclaimer.Report()
+        do throws(Failure) {
+            freed = try await reclaim()
+        } catch where error.kind == .busy {
+            // What was asked for is done; the space goes with the next reclaim.
+            logger.info("nothing reclaimed after a delete", metadata: ["cause": "\(error)"])
+        }
         return Deletion(
-            template: name.uri, versions: versions, freed: try await reclaim(),
-            keptFor: keptFor.map(\.name))
+            template: name.uri, versions: versions, freed: freed, keptFor: keptFor.map(\.name))
     }
 
     private func reclaim() async throws(Failure) -> Reclaimer.Report {

@@ -27,7 +27,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private var table: FaceTable?
     private var responder: Responder?
     private var waiting: [Name: [Completion]] = [:]
-    private var expiry: Scheduled<Void>?
+    private var expiry: (task: Scheduled<Void>, time: UInt64)?
     private let lookups: [DispatchQueue]
     private var nextLookup = 0
     private let started = NIODeadline.now()
@@ -206,12 +206,17 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     private func scheduleExpiry() {
-        guard expiry == nil, let next = forwarder.nextExpiry else { return }
+        guard let next = forwarder.nextExpiry else { return }
+        if let expiry {
+            if expiry.time <= next { return }
+            expiry.task.cancel()
+        }
         let delay = Int64(next > now ? next - now : 0) + 1
-        expiry = loop.scheduleTask(in: .milliseconds(delay)) {
+        let task = loop.scheduleTask(in: .milliseconds(delay)) {
             self.expiry = nil
             self.carryOut(self.forwarder.expire(now: self.now))
         }
+        expiry = (task: task, time: next)
     }
 
     // MARK: For those who look

@@ -136,7 +136,14 @@ package final class Publisher: Sendable {
             }
         }
         defer { ticker.cancel() }
-        let size = try await readAll(source, with: reader, stream)
+        let size: Int
+        do throws(Failure) {
+            size = try await readAll(source, with: reader, stream)
+        } catch {
+            // The next publish finds it, or a reclaim frees it; unrecorded it would be neither.
+            try? await Threads.run { () throws(Failure) in try sink.recordRest() }
+            throw error
+        }
         guard size <= ContentDescriptor.sizeLimit else {
             throw Failure(.tooLarge, "\(source.name) has \(size) bytes, more than 8 TiB")
         }
@@ -207,9 +214,10 @@ package final class Publisher: Sendable {
                 disks: disks, files: files)
             let name = request.template.appending(.name("@record"))
                 .appending(.name(String(version))).appending(.chunk(0))
+            let object = ContentObject(name: name, payload: try record.json())
             let signed = try await signer.sign(
-                ContentObject(name: name, payload: try record.json()),
-                signatureTimeMilliseconds: UInt64(now) * 1000)
+                object, signatureTimeMilliseconds: UInt64(now) * 1000)
+            try check(signed, isSigned: object, of: request.template)
             guard signed.count <= ContentStore.smallObjectLimit else {
                 throw Failure(.tooLarge, "the template record has \(signed.count) bytes")
             }
@@ -227,6 +235,17 @@ package final class Publisher: Sendable {
             }
             if !isTaken { return version }
         }
+    }
+
+    /// A version whose record nobody believes must not become visible.
+    private func check(
+        _ signed: [UInt8], isSigned object: ContentObject, of template: Name
+    ) throws(Failure) {
+        let packet = try PacketDecoder.decode(signed)
+        guard packet.packet == .contentObject(object) else {
+            throw Failure(.invalid, "the signer signed something else than the template record")
+        }
+        try templates.trust.check(packet, speaksFor: template)
     }
 
     /// A delegation of the catalog to this node's key, when one is needed and this key may give it.

@@ -83,6 +83,7 @@ package struct Reclaimer: Sendable {
         let segments = try store.allSegments().filter { !kept.contains($0.id) }
         report.freedSegments = segments.count
         report.freedBytes = try store.free(segments)
+        report.freedBytes += try store.freeUnindexed()
         let objects = try store.smallObjectIds().filter { !kept.contains($0) }
         try store.removeSmallObjects(objects)
         report.freedObjects = objects.count

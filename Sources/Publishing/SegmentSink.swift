@@ -16,6 +16,8 @@ final class SegmentSink: Sendable {
     private let store: ContentStore
     private let isDryRun: Bool
     private let state = Mutex(State())
+    /// Held while the image file is made; before `state`.
+    private let making = Mutex<Void>(())
 
     /// Segments whose bytes are synchronized at once: 64 MiB at the default size.
     private static let batchCount = 2048
@@ -99,11 +101,11 @@ final class SegmentSink: Sendable {
 
     private func image() throws(Failure) -> SegmentImage {
         if let image = state.withLock(\.image) { return image }
-        let made = try store.makeImage(segmentSize: segmentSize)
-        return state.withLock { state in
-            // Two pieces may be the first at once; the other file stays empty.
-            if state.image == nil { state.image = made }
-            return state.image ?? made
+        return try making.withLock { (_) throws(Failure) in
+            if let image = state.withLock(\.image) { return image }
+            let made = try store.makeImage(segmentSize: segmentSize)
+            state.withLock { $0.image = made }
+            return made
         }
     }
 
@@ -152,6 +154,15 @@ final class SegmentSink: Sendable {
             return state.nodes
         }
         if !nodes.isEmpty { try store.insert(nodes, durably: false) }
+    }
+
+    /// Records what was written so far of a disk that ends here, before its end.
+    func recordRest() throws(Failure) {
+        let rest = state.withLock { state in
+            defer { state.unrecorded.removeAll() }
+            return state.unrecorded
+        }
+        if !isDryRun { try record(rest) }
     }
 
     /// Stores the rest and the manifest of a disk of `size` bytes.

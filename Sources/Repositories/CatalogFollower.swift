@@ -14,6 +14,9 @@ package struct CatalogFollower: Sendable {
     private let database: StateDatabase
     private let templates: Templates
 
+    /// A listing is read into memory: some hundred thousand versions.
+    private static let listingByteLimit = 64 << 20
+
     package init(
         namespace: Name, store: LayeredStore, database: StateDatabase, templates: Templates
     ) {
@@ -39,6 +42,10 @@ package struct CatalogFollower: Sendable {
                 .untrusted,
                 "the repository of \(namespace) offers catalog \(catalog.serial), "
                     + "\(known.serial) is known already")
+        }
+        guard catalog.listing.size <= Self.listingByteLimit else {
+            throw Failure(
+                .tooLarge, "the listing of \(namespace) has \(catalog.listing.size) bytes")
         }
         let content = templates.content(catalog.listing, prefix: namespace)
         let listing = try Listing(

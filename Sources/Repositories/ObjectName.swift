@@ -12,6 +12,8 @@ package struct ObjectName: Hashable, Sendable {
 
     /// One chunk an object on stream faces: no object is larger.
     package static let streamChunkSize = 32 << 10
+    /// A packet ends at 64 KiB.
+    private static let chunkSizeLimit = 64 << 10
     private static let marker = NameSegment.name("@object")
 
     package init(_ request: ObjectRequest, chunkSize: Int = streamChunkSize, chunk: Int = 0) {
@@ -27,16 +29,18 @@ package struct ObjectName: Hashable, Sendable {
         ])
     }
 
-    /// - Returns: nil for names of anything else.
+    /// - Returns: nil for names of anything else, and for other spellings of an object's name.
     package init?(_ name: Name) {
         let segments = name.segments
         guard segments.count > 4, let chunk = name.chunkNumber(), chunk < 1 << 31 else { return nil }
         let tail = Array(segments.suffix(4))
         guard tail[0] == Self.marker, let id = ObjectId(bytes: tail[1].value),
-            let chunkSize = Int(String(decoding: tail[2].value, as: UTF8.self)), chunkSize > 0
+            let chunkSize = Int(String(decoding: tail[2].value, as: UTF8.self)),
+            (1...Self.chunkSizeLimit).contains(chunkSize)
         else { return nil }
         self.init(
             ObjectRequest(id, under: name.prefix(segments.count - 4)), chunkSize: chunkSize,
             chunk: Int(chunk))
+        guard self.name == name else { return nil }
     }
 }

@@ -155,6 +155,32 @@ extension ContentStore {
         return freed
     }
 
+    /// Frees space of image files that the index does not know of: what a publish left that was cut
+    /// off before it recorded its segments. Nobody may be writing segments meanwhile.
+    ///
+    /// - Returns: the bytes freed.
+    package func freeUnindexed() throws(Failure) -> Int {
+        var indexed: [Int: Set<Int>] = [:]
+        try index.forEach { _, place in indexed[place.image, default: []].insert(place.position) }
+        var freed = 0
+        for name in try FileTree.names(in: "\(directory)/images") {
+            guard let parsed = SegmentImage.parse(fileName: name) else { continue }
+            let image = try image(parsed.number)
+            let known = indexed[parsed.number] ?? []
+            let unknown = try image.positionsWithData().filter { !known.contains($0) }
+            try image.changing { () throws(Failure) in try image.free(unknown) }
+            freed += unknown.count * parsed.segmentSize
+            if known.isEmpty { try remove(image, name) }
+        }
+        return freed
+    }
+
+    private func remove(_ image: SegmentImage, _ name: String) throws(Failure) {
+        try index.removeImage(image.number)
+        try FileTree.remove("\(directory)/images/\(name)")
+        images.withLock { $0[image.number] = nil }
+    }
+
     /// Every segment here with its place.
     package func allSegments() throws(Failure) -> [(id: ObjectId, place: SegmentPlace)] {
         var all: [(id: ObjectId, place: SegmentPlace)] = []

@@ -40,7 +40,7 @@ check "the Debian image is published" publish_json "$raw" "$NAME" --property arc
 publish_json "$raw" "$NAME" > "$work/again.json"
 check_same "publishing the same bytes again adds no segment" 0 "$(field "$JSON_NEW_SEGMENTS" "$work/again.json")"
 check "the template is listed" grep -qF linuxvm <(ccnfs list)
-check "show names its property" grep -q x86_64 <(ccnfs show "$NAME")
+check "show names its property" grep -q x86_64 <(ccnfs show "$NAME" --version 1)
 
 # ---- the tree
 

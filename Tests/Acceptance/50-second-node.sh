@@ -4,6 +4,7 @@
 
 # What `ccnfs status --json` calls the counters of a node.
 readonly INTERESTS_SENT='.interestsSent'
+readonly OBJECTS_FETCHED='.store.fetchedObjects'
 readonly BYTES_FETCHED='.store.fetchedBytes'
 readonly SEGMENTS_DROPPED='.store.damagedSegments'
 # The attribute that keeps the cause of the last error of a file.
@@ -63,10 +64,10 @@ check "each segment took an Interest" test "$interests" -ge "$data"
 check "and few more than one" test "$interests" -le $((data + data / 20 + 100))
 check "holes were not sent" test "$bytes" -le $((data * (SEGMENT_BYTES + 1024) + 4194304))
 
-sent=$(counter "$INTERESTS_SENT")
+objects=$(counter "$OBJECTS_FETCHED")
 forget_pages "$disk"
 check "a second read is the same" cmp "$raw" "$disk"
-check_same "and fetches nothing" "$sent" "$(counter "$INTERESTS_SENT")"
+check_same "and fetches nothing" "$objects" "$(counter "$OBJECTS_FETCHED")"
 
 # ---- the cache may be deleted at any time
 
@@ -98,7 +99,7 @@ check "a byte is flipped in the second node's store" "$scripts/flip-byte.py" "$C
 start_second
 check "the damaged segment still reads as the source" cmp <(range "$raw") <(range "$disk")
 check "its damage was noticed" test "$(counter "$SEGMENTS_DROPPED")" -ge 1
-check "and it was fetched again" test "$(counter "$INTERESTS_SENT")" -ge 1
+check "and it was fetched again" test "$(counter "$OBJECTS_FETCHED")" -ge 1
 
 # ---- a damaged byte at the first node is never passed on
 

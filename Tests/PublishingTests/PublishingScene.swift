@@ -3,6 +3,7 @@ import Disks
 import Failures
 import Files
 import Images
+import Profiles
 import Publishing
 import Signing
 import Store
@@ -30,6 +31,7 @@ final class PublishingScene: Sendable {
     let templates: Templates
     let machines: VirtualMachines
     let gate = PublishingGate()
+    let reserve: SpaceReserve
     let editor: CatalogEditor
     let publisher: Publisher
     let key: PrivateKey
@@ -43,11 +45,12 @@ final class PublishingScene: Sendable {
             published: try ContentStore(directory: "\(folder.path)/published"),
             cache: try ContentStore(directory: "\(folder.path)/cache"), source: source,
             logger: quiet)
+        reserve = SpaceReserve(directory: folder.path)
         let templates = try Templates(database: database, store: store, logger: quiet)
         self.templates = templates
         machines = try VirtualMachines(
             database: database, overlaysDirectory: "\(folder.path)/overlays", bootId: "boot-1",
-            logger: quiet, content: { templates.content($0, prefix: $1) })
+            reserve: reserve, logger: quiet, content: { templates.content($0, prefix: $1) })
         editor = CatalogEditor(
             store: store.published, database: database, templates: templates,
             nodeKey: try Self.nodeKey.get(), gate: gate)
@@ -122,7 +125,7 @@ final class PublishingScene: Sendable {
     }
 
     func reclaim() async throws(Failure) -> Reclaimer.Report {
-        try await Reclaimer(local: store, database: database, gate: gate).reclaim(
+        try await Reclaimer(local: store, database: database, gate: gate, reserve: reserve).reclaim(
             templates: templates,
             keeping: machines.contentsInUse() + templates.contentsInUse())
     }

@@ -99,6 +99,12 @@ struct SegmentIndex: Sendable {
         }
     }
 
+    func removeImage(_ number: Int) throws(Failure) {
+        try database.write(durably: true) { db in
+            try db.execute(sql: "DELETE FROM image WHERE number = ?", arguments: [number])
+        }
+    }
+
     private static func place(_ row: Row) -> SegmentPlace {
         SegmentPlace(image: row[0], position: row[1])
     }

@@ -1,0 +1,1 @@
+../PublishingTests/PublishingScene+Machines.swift

@@ -1,0 +1,238 @@
+import CCNx
+import Failures
+import Profiles
+import Publishing
+import Repositories
+import Signing
+import Store
+import Synchronization
+import Templates
+import Testing
+
+private let image = SparseImage(size: 1 << 20, segments: [(0, 1), (10, 2)])
+private let other = SparseImage(size: 1 << 20, segments: [(0, 3)])
+
+/// Gives what a repository has published, and notes the order.
+private final class RepositorySource: ContentSource {
+    private let store: ContentStore
+    private let state = Mutex<(asked: [ObjectId], withheld: Set<ObjectId>)>(([], []))
+    private let extra = Mutex<[ObjectId: [UInt8]]>([:])
+
+    init(_ store: ContentStore) { self.store = store }
+
+    var asked: [ObjectId] { state.withLock(\.asked) }
+
+    func withhold(_ ids: Set<ObjectId>) { state.withLock { $0.withheld = ids } }
+
+    @discardableResult
+    func add(_ bytes: [UInt8]) -> ObjectId {
+        let id = ObjectId(of: bytes)
+        extra.withLock { $0[id] = bytes }
+        return id
+    }
+
+    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        let isWithheld = state.withLock { state in
+            state.asked.append(request.id)
+            return state.withheld.contains(request.id)
+        }
+        if isWithheld { throw Failure(.noSource, "the repository withholds \(request.id)") }
+        if let bytes = extra.withLock({ $0[request.id] }) { return bytes }
+        guard let bytes = try store.anyObject(request.id) else {
+            throw Failure(.noSource, "the repository has no \(request.id)")
+        }
+        return bytes
+    }
+}
+
+struct CatalogFollowerTests {
+    /// A repository with one version, and a node that knows its namespace's key.
+    private struct Pair {
+        let repository: PublishingScene
+        let source: RepositorySource
+        let node: PublishingScene
+        let follower: CatalogFollower
+
+        init(trusts: Bool = true) async throws {
+            repository = try PublishingScene()
+            try await repository.publish(image)
+            source = RepositorySource(repository.store.published)
+            node = try PublishingScene(source: source, trusts: trusts)
+            follower = CatalogFollower(
+                namespace: PublishingScene.namespace, store: node.store, database: node.database,
+                templates: node.templates)
+        }
+
+        var pointer: ObjectId {
+            get throws { try #require(try repository.database.catalogs().first).object }
+        }
+
+        var versions: [Int] {
+            node.templates.template(named: PublishingScene.template)?.versions.map(\.number) ?? []
+        }
+
+        /// A catalog of these lines, signed by `key`; the source has it.
+        func catalog(
+            serial: Int, namespace: Name = PublishingScene.namespace, versions: [VersionRow],
+            key: PrivateKey, delegation: [UInt8]? = nil, size: Int? = nil
+        ) throws -> ObjectId {
+            let json = try Listing(versions: versions, tags: []).json()
+            let root = source.add(json)
+            let listing = ContentDescriptor(
+                root: root, size: size ?? json.count, segmentSize: 32 << 10,
+                levels: ManifestNode.levels(size: size ?? json.count, segmentSize: 32 << 10))
+            return source.add(
+                try Catalog(
+                    namespace: namespace, serial: serial,
+                    expires: PublishingScene.now + 1000, listing: listing,
+                    delegation: delegation
+                ).signed(with: key, now: PublishingScene.now))
+        }
+    }
+
+    @Test func takesOverANewerCatalog() async throws {
+        let pair = try await Pair()
+        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(pair.versions == [1])
+        #expect(try await pair.node.bytes() == image.bytes)
+        #expect(try await pair.follower.follow(try pair.pointer) == false)
+
+        try await pair.repository.publish(other)
+        try pair.repository.tag("stable", 1)
+        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(pair.versions == [1, 2])
+        #expect(try await pair.node.bytes() == other.bytes)
+        let template = try pair.node.templates.existing(PublishingScene.template)
+        #expect(template.tags == ["stable": 1])
+        #expect(template.versions.allSatisfy { !$0.publishedHere && $0.problem == nil })
+    }
+
+    @Test func forgetsWhatWasWithdrawn() async throws {
+        let pair = try await Pair()
+        try await pair.repository.publish(other)
+        _ = try await pair.follower.follow(try pair.pointer)
+        try pair.repository.withdraw(1)
+        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(pair.versions == [2])
+    }
+
+    @Test func neverGoesBack() async throws {
+        let pair = try await Pair()
+        let old = try pair.pointer
+        try await pair.repository.publish(other)
+        _ = try await pair.follower.follow(try pair.pointer)
+        let refused = await failure { try await pair.follower.follow(old) }
+        #expect(refused?.kind == .untrusted)
+        #expect(pair.versions == [1, 2])
+
+        let key = pair.node.key
+        let same = try pair.catalog(serial: 2, versions: [], key: key)
+        #expect(await failure { try await pair.follower.follow(same) }?.kind == .untrusted)
+        #expect(pair.versions == [1, 2])
+        #expect(try pair.node.database.catalogs().map(\.serial) == [2])
+    }
+
+    @Test func refusesACatalogOfAKeyThatIsNotTrusted() async throws {
+        let pair = try await Pair(trusts: false)
+        let pointer = try pair.pointer
+        let refused = await failure { try await pair.follower.follow(pointer) }
+        #expect(refused?.kind == .untrusted)
+        #expect(try pair.node.showsNothing())
+
+        try pair.node.trust(pair.node.key.publicKey)
+        let stranger = try PublishingScene.strangerKey.get()
+        let forged = try pair.catalog(serial: 9, versions: [], key: stranger)
+        #expect(await failure { try await pair.follower.follow(forged) }?.kind == .untrusted)
+        #expect(try pair.node.showsNothing())
+        #expect(try await pair.follower.follow(pointer))
+    }
+
+    @Test func refusesADelegationToAnotherKey() async throws {
+        let pair = try await Pair()
+        let stranger = try PublishingScene.strangerKey.get()
+        let nodeKey = try PublishingScene.nodeKey.get()
+        let delegation = try SignedContentObject.sign(
+            try Delegation.draft(to: nodeKey.publicKey, namespace: PublishingScene.namespace),
+            with: pair.node.key, signatureTimeMilliseconds: 1)
+        let forged = try pair.catalog(
+            serial: 9, versions: [], key: stranger, delegation: delegation)
+        #expect(await failure { try await pair.follower.follow(forged) }?.kind == .untrusted)
+        let delegated = try pair.catalog(
+            serial: 9, versions: [], key: nodeKey, delegation: delegation)
+        #expect(try await pair.follower.follow(delegated))
+    }
+
+    @Test func refusesACatalogOfAnotherNamespace() async throws {
+        let pair = try await Pair()
+        let elsewhere = Name(segments: [.name("other.org")])
+        try pair.node.trust(pair.node.key.publicKey, for: elsewhere)
+        let catalog = try pair.catalog(
+            serial: 9, namespace: elsewhere, versions: [], key: pair.node.key)
+        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .corrupt)
+        #expect(try pair.node.showsNothing())
+    }
+
+    @Test func refusesAListingThatNamesOtherNamespaces() async throws {
+        let pair = try await Pair()
+        let record = try #require(try pair.repository.database.versions().first).record
+        let foreign = VersionRow(
+            template: Name(segments: [.name("other.org"), .name("vm")]), version: 1,
+            record: record, publishedHere: true)
+        let catalog = try pair.catalog(serial: 9, versions: [foreign], key: pair.node.key)
+        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .untrusted)
+        #expect(try pair.node.showsNothing())
+    }
+
+    @Test func refusesAListingThatNoMemoryHolds() async throws {
+        let pair = try await Pair()
+        let catalog = try pair.catalog(
+            serial: 9, versions: [], key: pair.node.key, size: 1 << 40)
+        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .tooLarge)
+    }
+
+    @Test func showsNoVersionBeforeItsRecordIsHere() async throws {
+        let pair = try await Pair()
+        let first = try pair.pointer
+        let record = try #require(try pair.repository.database.versions().first).record
+        pair.source.withhold([record])
+        #expect(await failure { try await pair.follower.follow(first) }?.kind == .noSource)
+        #expect(try pair.node.showsNothing())
+
+        pair.source.withhold([])
+        #expect(try await pair.follower.follow(first))
+        #expect(try pair.node.store.localObject(record) != nil)
+        // Nothing of the disk was needed for that.
+        let segment = ObjectId(of: SparseImage.bytes(1))
+        #expect(pair.source.asked.contains(record))
+        #expect(!pair.source.asked.contains(segment))
+    }
+
+    @Test func fetchesRecordsAgainAfterTheCacheWasDeleted() async throws {
+        let pair = try await Pair()
+        let pointer = try pair.pointer
+        _ = try await pair.follower.follow(pointer)
+        _ = try pair.node.store.evictAll()
+        try pair.node.templates.reload()
+        let template = try pair.node.templates.existing(PublishingScene.template)
+        #expect(template.newest?.problem?.cause?.kind == .noSource)
+
+        #expect(try await pair.follower.follow(pointer))
+        #expect(try await pair.node.bytes() == image.bytes)
+        #expect(try await pair.follower.follow(pointer) == false)
+    }
+
+    @Test func leavesANamespaceOfItsOwnAlone() async throws {
+        let pair = try await Pair()
+        try await pair.node.publish(other)
+        #expect(try await pair.follower.follow(try pair.pointer) == false)
+        #expect(try await pair.node.bytes() == other.bytes)
+    }
+
+    @Test func reclaimLeavesWhatWasFetchedAlone() async throws {
+        let pair = try await Pair()
+        _ = try await pair.follower.follow(try pair.pointer)
+        _ = try await pair.node.bytes()
+        #expect(try await pair.node.reclaim().freedSegments == 0)
+        #expect(try await pair.node.bytes() == image.bytes)
+    }
+}
