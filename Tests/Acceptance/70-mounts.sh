@@ -28,7 +28,7 @@ status() {
 }
 check_same "the helper mounts" '[mount][/c c n]' "$(helper rw)"
 check_same "ro and allow_other are translated" '[mount][/c c n][--read-only][--allow-other]' "$(helper ro,allow_other)"
-check_same "places are translated" '[--state][/a b][--cache][/c][mount][/c c n]' "$(helper 'state=/a b,cache=/c')"
+check_same "places are translated" '[mount][/c c n][--cache][/c][--state][/a b]' "$(helper 'state=/a b,cache=/c')"
 check_same "faces and routes may be repeated" \
     '[mount][/c c n][--listen][tcp:0.0.0.0:9695][--route][ccnx:/a=tcp:h:1][--route][ccnx:/b=tcp:h:2]' \
     "$(helper listen=tcp:0.0.0.0:9695,route=ccnx:/a=tcp:h:1,route=ccnx:/b=tcp:h:2)"

@@ -200,6 +200,8 @@ import Testing
     @Test(.enabled(if: SmallFilesystem.isPossible))
     func losesNothingAnsweredWhenTheDiskBelowIsFull() async throws {
         let small = try SmallFilesystem(byteCount: 512 << 10)
+        // Taken away at the end: after a power cut a new live map needs room.
+        try FileTree.replace("\(small.path)/reserve", with: [UInt8](repeating: 1, count: 16_384))
         let scene = try DiskScene(overlays: "\(small.path)/overlays")
         let disk = try scene.deploy(try scene.template([UInt8](repeating: 0, count: 1 << 20)))
         var model = [UInt8](repeating: 0, count: 1 << 20)
@@ -223,8 +225,7 @@ import Testing
         #expect(same(try await disk.read(at: 0, byteCount: 1 << 20), model))
         try await scene.machines.flushQueue.flush(disk)
         for bootId in [nil, "boot-2"] {
-            // Room for the new live map.
-            try FileTree.remove("\(small.path)/filler")
+            if bootId != nil { try FileTree.remove("\(small.path)/reserve") }
             try scene.reopen(bootId: bootId)
             #expect(same(try await scene.disk().read(at: 0, byteCount: 1 << 20), model))
         }

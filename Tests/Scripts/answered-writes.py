@@ -2,7 +2,7 @@
 """Writes to a disk and remembers what was answered; later checks that all of it is there.
 
     answered-writes.py write  DISK LOG --seed N [--seconds S]
-    answered-writes.py verify DISK LOG --seed N --base FILE [--adopt FILE]
+    answered-writes.py verify DISK LOG --seed N --base FILE [--adopt FILE] [--power-cut]
 
 `write` runs four writers, each in its own quarter of the first REGION bytes: buffered at any offset
 and length, O_DIRECT, O_DSYNC, buffered with now and then an fsync. It notes each write in LOG before
@@ -10,8 +10,9 @@ it is sent and once more when it was answered, and ends at the first error (the 
 when the time is over. Offsets, lengths and bytes come from the seed.
 
 `verify` replays the log on what FILE holds. An answered write must be there; one that was sent and
-not answered may be there, not, or in part. `--adopt` writes down what was found: the base of the next
-round.
+not answered may be there, not, or in part. After a power cut only what an O_DSYNC write or an fsync
+answered must be there; each byte of the other writes is the old or a new one. `--adopt` writes down
+what was found: the base of the next round.
 """
 
 import argparse
@@ -97,6 +98,16 @@ def read_log(path):
                 yield words[0], words[1], int(words[2])
 
 
+def durable(answered):
+    """Parts what survives a power cut from what may not, by kind."""
+    kept = {"dsync": answered.get("dsync", [])}
+    last = max((number for number in answered.get("fsync", []) if number % 16 == 0), default=0)
+    kept["fsync"] = [number for number in answered.get("fsync", []) if number <= last]
+    lost = [(kind, number) for kind, numbers in answered.items() for number in numbers
+            if number not in set(kept.get(kind, []))]
+    return kept, lost
+
+
 def verify(arguments):
     with open(arguments.base, "rb") as base:
         model = bytearray(base.read(REGION))
@@ -111,15 +122,18 @@ def verify(arguments):
             del sent[kind, sequence]
             answered.setdefault(kind, []).append(sequence)
     count = 0
+    if arguments.power_cut:
+        answered, lost = durable(answered)
+        sent.update(dict.fromkeys(lost, True))
     for kind in KINDS:
         # Each writer waits for its answer, so numbers are the order on the disk.
         for sequence in sorted(answered.get(kind, [])):
             offset, data = plan(arguments.seed, kind, sequence)
             model[offset:offset + len(data)] = data
             count += 1
-    # A write without an answer: each of its bytes is the old or the new one.
+    # A write that may be lost: each of its bytes is the old or the new one.
     undecided = 0
-    for kind, sequence in sent:
+    for kind, sequence in sorted(sent):
         offset, data = plan(arguments.seed, kind, sequence)
         undecided += 1
         for place, byte in enumerate(data, offset):
@@ -129,7 +143,7 @@ def verify(arguments):
         with open(arguments.adopt, "wb") as out:
             out.write(actual)
     if model == actual:
-        print(f"{count} answered writes are there, {undecided} were not answered")
+        print(f"{count} promised writes are there, {undecided} were not promised")
         return 0
     blocks = [place for place in range(0, REGION, 512)
               if model[place:place + 512] != actual[place:place + 512]]
@@ -149,6 +163,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--base")
     parser.add_argument("--adopt")
+    parser.add_argument("--power-cut", action="store_true")
     arguments = parser.parse_args()
     if arguments.action == "write":
         return write(arguments)

@@ -1,0 +1,71 @@
+import CCNx
+import Failures
+import Signing
+import Store
+import Templates
+import Testing
+
+@Suite struct TrustPolicyTests {
+    private func name(_ uri: String) throws -> Name { try Name(uri: uri) }
+
+    @Test func isForEverythingUnderAPrefixAndNothingElse() throws {
+        let key = try TestKeys.publisher.get().publicKey
+        let policy = TrustPolicy([TemplatesScene.entry(key, try name("ccnx:/mycorp.com/app1"))])
+        for uri in ["ccnx:/mycorp.com/app1", "ccnx:/mycorp.com/app1/vm", "ccnx:/mycorp.com/app1/a/b"] {
+            #expect(try policy.key(key.keyId, speakingFor: try name(uri)) == key)
+        }
+        for uri in [
+            "ccnx:/mycorp.com", "ccnx:/mycorp.com/app2", "ccnx:/mycorp.com/app11",
+            "ccnx:/mycorp.com/app", "ccnx:/other.com/app1", "ccnx:/mycorp.com.au/app1", "ccnx:/",
+        ] {
+            #expect(try policy.key(key.keyId, speakingFor: try name(uri)) == nil)
+        }
+        let other = try TestKeys.stranger.get().publicKey
+        #expect(try policy.key(other.keyId, speakingFor: try name("ccnx:/mycorp.com/app1")) == nil)
+        #expect(try TrustPolicy([]).key(key.keyId, speakingFor: TemplatesScene.name) == nil)
+    }
+
+    @Test func takesAKeyThatIsTrustedForSeveralPrefixes() throws {
+        let key = try TestKeys.publisher.get().publicKey
+        let policy = TrustPolicy([
+            TemplatesScene.entry(key, try name("ccnx:/a")),
+            TemplatesScene.entry(key, try name("ccnx:/b/c")),
+        ])
+        #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/b/c/d")) == key)
+        #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/b/d")) == nil)
+    }
+
+    @Test func refusesPacketsThatDoNotSpeakForAName() throws {
+        let key = try TestKeys.publisher.get()
+        let policy = TrustPolicy([TemplatesScene.entry(key.publicKey, TemplatesScene.namespace)])
+        let signed = try PacketDecoder.decode(TemplatesScene.sign([1, 2, 3], with: key))
+        try policy.check(signed, speaksFor: TemplatesScene.name)
+        let elsewhere = try name("ccnx:/other.com/vm")
+        #expect(kind { try policy.check(signed, speaksFor: elsewhere) } == .untrusted)
+        let foreign = try PacketDecoder.decode(
+            TemplatesScene.sign([1, 2, 3], with: try TestKeys.stranger.get()))
+        do throws(Failure) {
+            try policy.check(foreign, speaksFor: TemplatesScene.name)
+            Issue.record("a stranger spoke for \(TemplatesScene.name)")
+        } catch {
+            #expect(error.kind == .untrusted)
+            #expect(error.firstHint?.contains("trust add ccnx:/mycorp.com ") == true)
+        }
+        let object = ContentObject(name: TemplatesScene.name, payload: [1])
+        let unsigned = try PacketEncoder().encode(.contentObject(object))
+        #expect(kind { try policy.check(unsigned, speaksFor: TemplatesScene.name) } == .untrusted)
+    }
+
+    @Test func refusesAKeyIdThatIsTrustedWithTheKeyOfAnother() throws {
+        let key = try TestKeys.publisher.get()
+        let stranger = try TestKeys.stranger.get()
+        // As a database that was tampered with would have it.
+        let policy = TrustPolicy([
+            TrustEntry(
+                prefix: TemplatesScene.namespace, publicKeyDER: stranger.publicKey.derBytes,
+                keyId: key.publicKey.keyId)
+        ])
+        let signed = try PacketDecoder.decode(TemplatesScene.sign([1], with: key))
+        #expect(kind { try policy.check(signed, speaksFor: TemplatesScene.name) } == .untrusted)
+    }
+}
