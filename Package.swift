@@ -29,16 +29,24 @@ let package = Package(
         .target(name: "Failures", swiftSettings: house),
         .target(name: "CCNx", dependencies: ["Failures"], swiftSettings: house),
         .target(
-            name: "Signing", dependencies: ["CCNx", "COpenSSL", "Failures"], swiftSettings: house),
+            name: "Signing",
+            dependencies: ["CCNx", "COpenSSL", "Failures"],
+            swiftSettings: house
+        ),
         .target(name: "Files", dependencies: ["CLinux", "Failures"], swiftSettings: house),
         .target(name: "CLinux", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         .systemLibrary(
-            name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+            name: "COpenSSL",
+            pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"])]
+        ),
         .systemLibrary(name: "CNbd", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .target(
-            name: "CFUSE", dependencies: ["CFuse3"],
-            cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+            name: "CFUSE",
+            dependencies: ["CFuse3"],
+            cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+        ),
 
         // Floors, lowest first
         .target(
@@ -47,36 +55,49 @@ let package = Package(
                 "CCNx", "Failures", "Files", "Signing",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
-            name: "Profiles", dependencies: ["CCNx", "Failures", "Store"], swiftSettings: house),
+            name: "Profiles",
+            dependencies: ["CCNx", "Failures", "Store"],
+            swiftSettings: house
+        ),
         .target(
             name: "Templates",
             dependencies: [
                 "CCNx", "Failures", "Profiles", "Signing", "Store",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "Disks",
             dependencies: [
                 "CCNx", "Failures", "Files", "Profiles", "Store",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(name: "Images", dependencies: ["CNbd", "Failures"], swiftSettings: house),
         .target(
             name: "Publishing",
             dependencies: [
                 "CCNx", "Failures", "Files", "Images", "Profiles", "Signing", "Store", "Templates",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "Provisioning",
             dependencies: ["CCNx", "Disks", "Failures", "Profiles", "Store", "Templates"],
-            swiftSettings: house),
+            swiftSettings: house
+        ),
         .target(
             name: "Repositories",
             dependencies: ["CCNx", "Failures", "Profiles", "Signing", "Store", "Templates"],
-            swiftSettings: house),
+            swiftSettings: house
+        ),
         .target(name: "Forwarding", dependencies: ["CCNx", "Failures"], swiftSettings: house),
         .target(
             name: "Faces",
@@ -85,7 +106,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "Control",
             dependencies: [
@@ -93,7 +116,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "Node",
             dependencies: [
@@ -103,7 +128,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "Commands",
             dependencies: [
@@ -112,30 +139,43 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .executableTarget(name: "ccnfs", dependencies: ["Commands"], swiftSettings: house),
         .target(
             name: "Namespace",
             dependencies: [
                 "CCNx", "Disks", "Failures", "Files", "Profiles", "Store", "Templates",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .target(
             name: "FUSE",
             dependencies: [
                 "CFUSE", "Failures", "Files", "Namespace", "Profiles",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
 
         // Tests that need no root, mount or network; Tests/Acceptance has the others.
         .testTarget(
-            name: "CCNxTests", dependencies: ["CCNx", "Failures"], swiftSettings: house),
+            name: "CCNxTests",
+            dependencies: ["CCNx", "Failures"],
+            swiftSettings: house
+        ),
         .testTarget(
-            name: "SigningTests", dependencies: ["CCNx", "Failures", "Signing"],
-            swiftSettings: house),
+            name: "SigningTests",
+            dependencies: ["CCNx", "Failures", "Signing"],
+            swiftSettings: house
+        ),
         .testTarget(
-            name: "ForwardingTests", dependencies: ["CCNx", "Failures", "Forwarding"],
-            swiftSettings: house),
+            name: "ForwardingTests",
+            dependencies: ["CCNx", "Failures", "Forwarding"],
+            swiftSettings: house
+        ),
         .testTarget(
             name: "FacesTests",
             dependencies: [
@@ -143,8 +183,13 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: house),
+            ],
+            swiftSettings: house
+        ),
         .testTarget(
-            name: "ImagesTests", dependencies: ["Failures", "Images"], swiftSettings: house),
+            name: "ImagesTests",
+            dependencies: ["Failures", "Images"],
+            swiftSettings: house
+        ),
     ]
 )

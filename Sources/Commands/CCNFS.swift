@@ -25,23 +25,28 @@ public struct CCNFS: AsyncParsableCommand {
                 subcommands: [
                     KeyCommand.self, TrustCommand.self, PublishCommand.self, TagCommand.self,
                     DeleteCommand.self,
-                ]),
+                ]
+            ),
             CommandGroup(
                 name: "Looking",
                 subcommands: [
                     ListCommand.self, ShowCommand.self, VersionsCommand.self, VMsCommand.self,
                     StatusCommand.self, MapCommand.self,
-                ]),
+                ]
+            ),
             CommandGroup(
                 name: "Using",
                 subcommands: [
                     DeployCommand.self, ExportCommand.self, MountCommand.self, UnmountCommand.self,
                     NodeCommand.self,
-                ]),
+                ]
+            ),
             CommandGroup(
                 name: "Upkeep",
-                subcommands: [VerifyCommand.self, EvictCommand.self, ReclaimCommand.self]),
-        ])
+                subcommands: [VerifyCommand.self, EvictCommand.self, ReclaimCommand.self]
+            ),
+        ]
+    )
 
     public init() {}
 

@@ -24,11 +24,17 @@ final class CommandSession: ControlSession {
     }
 
     func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
-        guard let key else { throw Failure(.notPermitted, "this command holds no key to sign with") }
+        guard let key else {
+            throw Failure(.notPermitted, "this command holds no key to sign with")
+        }
         return try SignedContentObject.sign(
-            object, with: key, signatureTimeMilliseconds: signatureTimeMilliseconds)
+            object,
+            with: key,
+            signatureTimeMilliseconds: signatureTimeMilliseconds
+        )
     }
 
     func read(byteCount: Int) async throws(Failure) -> [UInt8] {
@@ -39,7 +45,9 @@ final class CommandSession: ControlSession {
                 do throws(Failure) {
                     while !output.isFull {
                         let count = try input.readNext(
-                            byteCount: output.freeCapacity, into: &output)
+                            byteCount: output.freeCapacity,
+                            into: &output
+                        )
                         if count == 0 { break }
                     }
                 } catch {
@@ -78,7 +86,8 @@ final class CommandSession: ControlSession {
             Output.standardError(
                 "progress disk=\(publish.disk) done=\(publish.doneBytes) "
                     + "total=\(publish.totalBytes.map(String.init) ?? "-") new=\(publish.newBytes) "
-                    + "seconds=\(String(format: "%.1f", publish.seconds))")
+                    + "seconds=\(String(format: "%.1f", publish.seconds))"
+            )
         case .work(let what, let done, let total):
             Output.standardError("progress what=\"\(what)\" done=\(done) total=\(total)")
         }
@@ -95,7 +104,8 @@ final class CommandSession: ControlSession {
                 text += " of \(ByteCount.text(total)) (\(percent) %)"
                 text += "  ETA \(String(format: "%d:%02d", Int(left) / 60, Int(left) % 60))"
             }
-            return text + "  \(ByteCount.text(Int(rate)))/s  new \(ByteCount.text(publish.newBytes))"
+            return text
+                + "  \(ByteCount.text(Int(rate)))/s  new \(ByteCount.text(publish.newBytes))"
         case .work(let what, let done, let total):
             return "\(what): \(done) of \(total)"
         }

@@ -11,13 +11,17 @@ struct GlobalOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Directory of what exists nowhere else (default: $CCNFS_STATE, /var/lib/ccnfs as root).",
-            valueName: "dir"))
+            valueName: "dir"
+        )
+    )
     var state: String?
 
     @Option(
         help: ArgumentHelp(
             "Directory of what can be fetched again (default: $CCNFS_CACHE, /var/cache/ccnfs as root).",
-            valueName: "dir"))
+            valueName: "dir"
+        )
+    )
     var cache: String?
 
     @Flag(help: "Print the answer as JSON.")
@@ -50,28 +54,36 @@ struct GlobalOptions: ParsableArguments {
 
     /// Lets the running node do it, or takes the homes and does it here.
     func perform(
-        _ request: ControlRequest, session: some ControlSession = CommandSession()
+        _ request: ControlRequest,
+        session: some ControlSession = CommandSession()
     ) async throws(Failure) -> ControlResponse {
         let client = ControlClient(
-            path: NodeConfiguration.controlPath(stateDirectory: stateDirectory))
+            path: NodeConfiguration.controlPath(stateDirectory: stateDirectory)
+        )
         if let response = try await client.perform(request, session: session) { return response }
         var logger = try logger()
         // One command says what went wrong itself; the log is for those who ask for it.
         if logger.logLevel > .info { logger.logLevel = .critical }
         let operations = try NodeOperations(
-            standalone: configuration, purpose: "a ccnfs command", logger: logger)
+            standalone: configuration,
+            purpose: "a ccnfs command",
+            logger: logger
+        )
         return try await operations.perform(request, session: session)
     }
 
     /// The same, for an answer of one kind.
     func perform<Answer>(
-        _ request: ControlRequest, session: some ControlSession = CommandSession(),
+        _ request: ControlRequest,
+        session: some ControlSession = CommandSession(),
         _ pick: (ControlResponse) -> Answer?
     ) async throws(Failure) -> Answer {
         guard let answer = pick(try await perform(request, session: session)) else {
             throw Failure(
-                .unsupported, "the node answered something else than was asked",
-                hint: "is it of the same version? restart it")
+                .unsupported,
+                "the node answered something else than was asked",
+                hint: "is it of the same version? restart it"
+            )
         }
         return answer
     }

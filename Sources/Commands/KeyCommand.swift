@@ -6,8 +6,10 @@ internal import Signing
 
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "key", abstract: "Make and look at publishers' keys.",
-        subcommands: [Generate.self, Show.self])
+        commandName: "key",
+        abstract: "Make and look at publishers' keys.",
+        subcommands: [Generate.self, Show.self]
+    )
 
     struct Generate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -18,7 +20,8 @@ struct KeyCommand: AsyncParsableCommand {
 
                 EXAMPLE
                   ccnfs key generate --out ~/mycorp.pem
-                """)
+                """
+        )
 
         @OptionGroup var global: GlobalOptions
         @Option(help: ArgumentHelp("Where the private key goes.", valueName: "file"))
@@ -33,8 +36,12 @@ struct KeyCommand: AsyncParsableCommand {
             if global.json {
                 try Output.json(
                     KeyInfo(
-                        privateKey: path, publicKey: KeyFiles.publicPath(path),
-                        keyId: key.publicKey.keyId.digest.hex, algorithm: "\(key.algorithm)"))
+                        privateKey: path,
+                        publicKey: KeyFiles.publicPath(path),
+                        keyId: key.publicKey.keyId.digest.hex,
+                        algorithm: "\(key.algorithm)"
+                    )
+                )
             } else {
                 Output.line("private key  \(path)")
                 Output.line("public key   \(KeyFiles.publicPath(path))")
@@ -59,7 +66,8 @@ struct KeyCommand: AsyncParsableCommand {
             discussion: """
                 EXAMPLE
                   ccnfs key show /var/lib/ccnfs/keys/publisher.pub
-                """)
+                """
+        )
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "A key in PEM form.") var file: String
@@ -69,8 +77,12 @@ struct KeyCommand: AsyncParsableCommand {
             if global.json {
                 try Output.json(
                     KeyInfo(
-                        privateKey: nil, publicKey: file, keyId: key.keyId.digest.hex,
-                        algorithm: "\(key.algorithm)"))
+                        privateKey: nil,
+                        publicKey: file,
+                        keyId: key.keyId.digest.hex,
+                        algorithm: "\(key.algorithm)"
+                    )
+                )
             } else {
                 Output.line("\(key.keyId)  \(key.algorithm)")
             }
@@ -98,7 +110,10 @@ enum KeyFiles {
     static func write(_ key: PrivateKey, to path: String) throws(Failure) {
         for path in [path, publicPath(path)] where FileTree.exists(path) {
             throw Failure(
-                .exists, "\(path) is there already", hint: "name another place with --out")
+                .exists,
+                "\(path) is there already",
+                hint: "name another place with --out"
+            )
         }
         if let directory = FileTree.parent(of: path) {
             try FileTree.makeDirectory(directory, permissions: 0o700)
@@ -110,9 +125,11 @@ enum KeyFiles {
     static func privateKey(_ path: String) throws(Failure) -> PrivateKey {
         do throws(Failure) {
             return try PrivateKey(pem: try FileTree.bytes(of: path))
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             throw error.wrapped(
-                "there is no key at \(path)", hint: "make one: ccnfs key generate --out \(path)")
+                "there is no key at \(path)",
+                hint: "make one: ccnfs key generate --out \(path)"
+            )
         } catch {
             throw error.wrapped("the key \(path) cannot be used")
         }

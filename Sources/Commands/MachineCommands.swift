@@ -5,11 +5,13 @@ internal import Failures
 
 struct DeployCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "deploy", abstract: "Make a VM from a template, at once and whatever its size.",
+        commandName: "deploy",
+        abstract: "Make a VM from a template, at once and whatever its size.",
         discussion: """
             EXAMPLE
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm web-01 --size 20G
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
@@ -21,25 +23,31 @@ struct DeployCommand: AsyncParsableCommand {
     func run() async throws {
         let name = try Name.templateName(uri: name).uri
         let request = ControlRequest.deploy(
-            template: name, version: number, machine: machine,
-            size: try size.map { text throws(Failure) in try ByteCount.parse(text) })
+            template: name,
+            version: number,
+            machine: machine,
+            size: try size.map { text throws(Failure) in try ByteCount.parse(text) }
+        )
         let summary = try await global.perform(request) { (response) -> MachineSummary? in
             if case .deployed(let summary) = response { summary } else { nil }
         }
         if global.json { return try Output.json(summary) }
         Output.line(
-            "\(summary.name) is deployed from \(name) version \(summary.templateVersion ?? 0)")
+            "\(summary.name) is deployed from \(name) version \(summary.templateVersion ?? 0)"
+        )
         for disk in summary.disks { Output.line("  \(disk.name)  \(ByteCount.text(disk.size))") }
     }
 }
 
 struct VMsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "vms", abstract: "List the VMs of this node.",
+        commandName: "vms",
+        abstract: "List the VMs of this node.",
         discussion: """
             EXAMPLE
               ccnfs vms
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
 
@@ -63,20 +71,23 @@ struct VMsCommand: AsyncParsableCommand {
                         disk.problem.map { "OUT OF SERVICE: \($0)" } ?? "well",
                     ]
                 }
-            })
+            }
+        )
     }
 }
 
 struct MapCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "map", abstract: "Show which sectors of a file are which object's.",
+        commandName: "map",
+        abstract: "Show which sectors of a file are which object's.",
         discussion: """
             Sectors have 512 bytes. A run is an object (named by its URI), blocks written on this node
             (overlay), or a hole.
 
             EXAMPLE
               ccnfs map /ccn/localhost/web-01/disk0
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "A file of the mount.") var file: String
@@ -94,6 +105,7 @@ struct MapCommand: AsyncParsableCommand {
                     String(run.start / 512), String((run.byteCount + 511) / 512),
                     run.kind.rawValue, run.uri ?? "",
                 ]
-            })
+            }
+        )
     }
 }

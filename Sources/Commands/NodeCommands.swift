@@ -15,13 +15,17 @@ struct NodeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Answer other nodes here, such as tcp:127.0.0.1:9695; may be given again.",
-            valueName: "address"))
+            valueName: "address"
+        )
+    )
     var listen: [String] = []
 
     @Option(
         help: ArgumentHelp(
             "Ask this node for names under a prefix; may be given again.",
-            valueName: "prefix=address"))
+            valueName: "prefix=address"
+        )
+    )
     var route: [String] = []
 
     @Option(help: ArgumentHelp("Bytes the cache may take, such as 50G.", valueName: "size"))
@@ -45,7 +49,8 @@ struct NodeOptions: ParsableArguments {
 
 struct MountCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mount", abstract: "Mount the namespace; templates and VM disks are files in it.",
+        commandName: "mount",
+        abstract: "Mount the namespace; templates and VM disks are files in it.",
         discussion: """
             Returns once the mount answers, and goes on in the background; its log is node.log in the
             state directory. Without root it mounts through fusermount3: only you see the mount (unless
@@ -54,7 +59,8 @@ struct MountCommand: AsyncParsableCommand {
             EXAMPLES
               ccnfs mount /ccn
               ccnfs mount /ccn --route ccnx:/mycorp.com=tcp:repo.mycorp.com:9695
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var node: NodeOptions
@@ -70,7 +76,7 @@ struct MountCommand: AsyncParsableCommand {
     private func mountLeavingNote() async throws(Failure) {
         do throws(Failure) {
             try await mount()
-        } catch where leaveNote {
+        } catch  where leaveNote {
             // Who started this process says it to the user.
             try BackgroundProcess.leaveNote("\(error.kind.exitStatus)\n\(Self.text(error))")
             throw error
@@ -91,7 +97,8 @@ struct MountCommand: AsyncParsableCommand {
         try await node.run { addresses in
             logger.notice(
                 "mounted",
-                metadata: ["mount.point": "\(mountPoint)", "listening": "\(addresses)"])
+                metadata: ["mount.point": "\(mountPoint)", "listening": "\(addresses)"]
+            )
             if leavesNote {
                 try? BackgroundProcess.leaveNote("0\n\(addresses.joined(separator: "\n"))")
             }
@@ -116,8 +123,10 @@ struct MountCommand: AsyncParsableCommand {
         let note = try process.note()?.split(separator: "\n").map(String.init) ?? []
         guard let status = note.first.flatMap({ Int32($0) }) else {
             throw Failure(
-                .unavailable, "the node ended before \(mountPoint) was mounted",
-                hint: "see its log: \(log)")
+                .unavailable,
+                "the node ended before \(mountPoint) was mounted",
+                hint: "see its log: \(log)"
+            )
         }
         guard status == 0 else {
             Output.standardError("ccnfs: \(note.dropFirst().first ?? "the mount failed")")
@@ -133,8 +142,12 @@ struct MountCommand: AsyncParsableCommand {
             }
             return try Output.json(
                 Mounted(
-                    mountPoint: mountPoint, process: process.processId,
-                    listening: Array(note.dropFirst()), log: log))
+                    mountPoint: mountPoint,
+                    process: process.processId,
+                    listening: Array(note.dropFirst()),
+                    log: log
+                )
+            )
         }
         Output.line("mounted at \(mountPoint) by process \(process.processId)")
         for address in note.dropFirst() { Output.line("listening on \(address)") }
@@ -143,11 +156,13 @@ struct MountCommand: AsyncParsableCommand {
 
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Serve other nodes without a mount, in the foreground.",
+        commandName: "node",
+        abstract: "Serve other nodes without a mount, in the foreground.",
         discussion: """
             EXAMPLE
               ccnfs node --listen tcp:127.0.0.1:9695
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var node: NodeOptions
@@ -164,13 +179,15 @@ struct NodeCommand: AsyncParsableCommand {
 
 struct UnmountCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "unmount", abstract: "Unmount, and wait until everything is on disk.",
+        commandName: "unmount",
+        abstract: "Unmount, and wait until everything is on disk.",
         discussion: """
             Also clears a mount whose node died ("Transport endpoint is not connected").
 
             EXAMPLE
               ccnfs unmount /ccn
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Where it is mounted.") var mountPoint: String
@@ -196,15 +213,19 @@ struct UnmountCommand: AsyncParsableCommand {
             : FileTree.extendedAttribute("user.ccnfs.node", of: path).flatMap { Int32($0) }
         do throws(Failure) {
             try Mounts.unmount(path, lazily: lazy || isDead)
-        } catch where error.kind == .busy {
+        } catch  where error.kind == .busy {
             throw Failure(
-                .busy, "\(path) is in use",
+                .busy,
+                "\(path) is in use",
                 hint: "see who: fuser -vm \(path); or detach it: ccnfs unmount --lazy \(path)",
-                cause: error)
+                cause: error
+            )
         }
         if let process, !lazy { try await waitForEnd(of: process) }
         if !global.json {
-            Output.line(isDead ? "\(path): the mount of a dead node is cleared" : "\(path): unmounted")
+            Output.line(
+                isDead ? "\(path): the mount of a dead node is cleared" : "\(path): unmounted"
+            )
         }
     }
 
@@ -213,8 +234,10 @@ struct UnmountCommand: AsyncParsableCommand {
         while kill(process, 0) == 0 {
             guard ContinuousClock.now < deadline else {
                 throw Failure(
-                    .timedOut, "node \(process) is still writing to disk",
-                    hint: "it ends by itself; see its log in the state directory")
+                    .timedOut,
+                    "node \(process) is still writing to disk",
+                    hint: "it ends by itself; see its log in the state directory"
+                )
             }
             try? await Task.sleep(for: .milliseconds(20))
         }
@@ -226,7 +249,9 @@ enum MountPoint {
     static func normalized(_ path: String) -> String {
         var path = FileTree.absolute(path)
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        guard !Mounts.isDead(path), let resolved = try? FileTree.canonical(path) else { return path }
+        guard !Mounts.isDead(path), let resolved = try? FileTree.canonical(path) else {
+            return path
+        }
         return resolved
     }
 
@@ -235,12 +260,17 @@ enum MountPoint {
         let path = normalized(path)
         if Mounts.isDead(path) {
             throw Failure(
-                .unavailable, "the mount at \(path) was left behind by a node that died",
-                hint: "clear it: ccnfs unmount \(path)")
+                .unavailable,
+                "the mount at \(path) was left behind by a node that died",
+                hint: "clear it: ccnfs unmount \(path)"
+            )
         }
         if let entry = try Mounts.entry(at: path), entry.type == "fuse.ccnfs" {
             throw Failure(
-                .busy, "ccnfs is mounted at \(path) already", hint: "ccnfs status, or unmount it")
+                .busy,
+                "ccnfs is mounted at \(path) already",
+                hint: "ccnfs status, or unmount it"
+            )
         }
         guard let status = try FileTree.status(of: path) else {
             throw Failure(.notFound, "there is no directory \(path)", hint: "mkdir -p \(path)")

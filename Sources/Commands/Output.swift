@@ -70,7 +70,8 @@ enum ByteCount {
             unit += 1
         }
         return unit == 0
-            ? "\(count) B" : "\(value.formatted(.number.precision(.fractionLength(1)))) \(units[unit])"
+            ? "\(count) B"
+            : "\(value.formatted(.number.precision(.fractionLength(1)))) \(units[unit])"
     }
 
     /// Reads `32K`, `20G`, `4096`; powers of 1,024.

@@ -9,7 +9,8 @@ internal import Signing
 
 struct PublishCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "publish", abstract: "Sign disk images and publish them as a template.",
+        commandName: "publish",
+        abstract: "Sign disk images and publish them as a template.",
         discussion: """
             Images are raw, qcow2 (with its backing files), vmdk, vhdx or vdi; - reads raw bytes from
             standard input. Several become disk0, disk1, … Publishing under a name that is there makes
@@ -20,33 +21,46 @@ struct PublishCommand: AsyncParsableCommand {
               ccnfs publish root.raw data.vmdk ccnx:/mycorp.com/db --property memory=4G --file vm.xml
               ccnfs publish --definition linuxvm.yaml
               zcat disk.gz | ccnfs publish - ccnx:/mycorp.com/app1/linuxvm
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Images, then the template's name.") var words: [String] = []
     @Option(help: ArgumentHelp("The private key to sign with.", valueName: "file"))
     var key: String?
     @Option(
-        help: ArgumentHelp("A property of the template; may be given again.", valueName: "k=v"))
+        help: ArgumentHelp("A property of the template; may be given again.", valueName: "k=v")
+    )
     var property: [String] = []
-    @Option(help: ArgumentHelp("A small file to carry along; may be given again.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("A small file to carry along; may be given again.", valueName: "file")
+    )
     var file: [String] = []
     @Option(help: "Bytes of a segment: 4K, 8K, 16K or 32K (default).")
     var segmentSize: String?
     @Option(help: "The images' format; told from their first bytes otherwise.")
     var format: String?
     @Option(
-        help: ArgumentHelp("Name, disks, properties and files in a YAML file.", valueName: "file"))
+        help: ArgumentHelp("Name, disks, properties and files in a YAML file.", valueName: "file")
+    )
     var definition: String?
     @Flag(help: "Say what would be stored, and store nothing.")
     var dryRun = false
 
     func run() async throws {
-        var publication = try definition.map { path throws(Failure) in
-            try TemplateDefinition(path: path).publication()
-        } ?? ControlRequest.Publication(
-            template: "", disks: [], properties: [:], files: [], segmentSize: 32 << 10,
-            isDryRun: false, publicKeyPEM: "")
+        var publication =
+            try definition.map { path throws(Failure) in
+                try TemplateDefinition(path: path).publication()
+            }
+            ?? ControlRequest.Publication(
+                template: "",
+                disks: [],
+                properties: [:],
+                files: [],
+                segmentSize: 32 << 10,
+                isDryRun: false,
+                publicKeyPEM: ""
+            )
         try apply(to: &publication)
         let privateKey = try KeyFiles.privateKey(key ?? KeyFiles.defaultPath(global))
         publication.publicKeyPEM = String(decoding: try privateKey.publicKey.pem(), as: UTF8.self)
@@ -75,15 +89,19 @@ struct PublishCommand: AsyncParsableCommand {
             if !images.isEmpty {
                 publication.disks = images.enumerated().map { index, image in
                     ControlRequest.Publication.Disk(
-                        name: "disk\(index)", path: image == "-" ? nil : FileTree.absolute(image),
-                        format: format)
+                        name: "disk\(index)",
+                        path: image == "-" ? nil : FileTree.absolute(image),
+                        format: format
+                    )
                 }
             }
         }
         guard !publication.template.isEmpty else {
             throw Failure(
-                .usage, "there is no name to publish under",
-                hint: "ccnfs publish IMAGE… ccnx:/mycorp.com/app1/linuxvm")
+                .usage,
+                "there is no name to publish under",
+                hint: "ccnfs publish IMAGE… ccnx:/mycorp.com/app1/linuxvm"
+            )
         }
         guard !publication.disks.isEmpty else {
             throw Failure(.usage, "there is no image to publish as \(publication.template)")
@@ -101,7 +119,8 @@ struct PublishCommand: AsyncParsableCommand {
                 throw Failure(.usage, "property \"\(property)\" is not of the form key=value")
             }
             publication.properties[String(property[..<equals])] = String(
-                property[property.index(after: equals)...])
+                property[property.index(after: equals)...]
+            )
         }
         for path in file { publication.files.append(try .read(path)) }
         if let segmentSize { publication.segmentSize = try ByteCount.parse(segmentSize) }
@@ -114,8 +133,11 @@ struct PublishCommand: AsyncParsableCommand {
             return failure
         }
         return Failure(
-            failure.kind, failure.message,
-            hint: "if it should: ccnfs trust add \(name.prefix(1)) \(path)", cause: failure.cause)
+            failure.kind,
+            failure.message,
+            hint: "if it should: ccnfs trust add \(name.prefix(1)) \(path)",
+            cause: failure.cause
+        )
     }
 
     private static func show(_ report: PublishReport) {
@@ -123,11 +145,13 @@ struct PublishCommand: AsyncParsableCommand {
         Output.line("\(report.template) \(verb) version \(report.version)")
         for disk in report.disks {
             Output.line(
-                "  \(disk.name)  \(ByteCount.text(disk.size))  root \(disk.root.prefix(16))…")
+                "  \(disk.name)  \(ByteCount.text(disk.size))  root \(disk.root.prefix(16))…"
+            )
             Output.line(
                 "    \(disk.segments) segments, \(disk.holes) holes; new "
                     + "\(disk.newSegments) (\(ByteCount.text(disk.newBytes))), known "
-                    + "\(disk.knownSegments) (\(ByteCount.text(disk.knownBytes)))")
+                    + "\(disk.knownSegments) (\(ByteCount.text(disk.knownBytes)))"
+            )
         }
         let seconds = String(format: "%.2f", report.seconds)
         Output.line(report.isDryRun ? "nothing was stored (\(seconds) s)" : "in \(seconds) s")
@@ -138,6 +162,8 @@ extension ControlRequest.Publication.File {
     static func read(_ path: String) throws(Failure) -> Self {
         let name = path.split(separator: "/").last.map(String.init) ?? path
         return Self(
-            name: name, bytes: try FileTree.bytes(of: path, limit: PublishRequest.fileByteLimit))
+            name: name,
+            bytes: try FileTree.bytes(of: path, limit: PublishRequest.fileByteLimit)
+        )
     }
 }

@@ -8,11 +8,13 @@ internal import Publishing
 
 struct ListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List templates, also those that are not trusted.",
+        commandName: "list",
+        abstract: "List templates, also those that are not trusted.",
         discussion: """
             EXAMPLE
               ccnfs list ccnx:/mycorp.com
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Only names that begin with this.") var prefix: String?
@@ -31,17 +33,20 @@ struct ListCommand: AsyncParsableCommand {
                     ByteCount.text(newest?.size ?? 0), ByteCount.text(newest?.dataBytes ?? 0),
                     newest?.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
                 ]
-            })
+            }
+        )
     }
 }
 
 struct VersionsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "versions", abstract: "List the versions of a template.",
+        commandName: "versions",
+        abstract: "List the versions of a template.",
         discussion: """
             EXAMPLE
               ccnfs versions ccnx:/mycorp.com/app1/linuxvm
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
@@ -66,17 +71,20 @@ struct VersionsCommand: AsyncParsableCommand {
                         .joined(separator: ","),
                     version.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
                 ]
-            })
+            }
+        )
     }
 }
 
 struct ShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show one version of a template.",
+        commandName: "show",
+        abstract: "Show one version of a template.",
         discussion: """
             EXAMPLE
               ccnfs show ccnx:/mycorp.com/app1/linuxvm --version 2
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
@@ -106,18 +114,21 @@ struct ShowCommand: AsyncParsableCommand {
                     item.localBytes.map(ByteCount.text) ?? "-", ByteCount.text(item.segmentSize),
                     item.root,
                 ]
-            })
+            }
+        )
     }
 }
 
 struct TagCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tag", abstract: "Give a version a name, such as stable.",
+        commandName: "tag",
+        abstract: "Give a version a name, such as stable.",
         discussion: """
             EXAMPLES
               ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable 3
               ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable --remove
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
@@ -136,25 +147,30 @@ struct TagCommand: AsyncParsableCommand {
         _ = try await global.perform(.tag(template: name, tag: tag, version: number))
         if global.json { return }
         Output.line(
-            number.map { "\(name) version \($0) is \(tag)" } ?? "\(name) has no tag \(tag) any more")
+            number.map { "\(name) version \($0) is \(tag)" } ?? "\(name) has no tag \(tag) any more"
+        )
     }
 }
 
 struct DeleteCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "delete", abstract: "Withdraw a template, or one version of it.",
+        commandName: "delete",
+        abstract: "Withdraw a template, or one version of it.",
         discussion: """
             A signed change of the catalog. VMs deployed from it keep working; space that nothing refers
             to is freed.
 
             EXAMPLE
               ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version 1
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Option(
-        name: [.customLong("version"), .customShort("n")], help: "Default: all versions.")
+        name: [.customLong("version"), .customShort("n")],
+        help: "Default: all versions."
+    )
     var number: Int?
 
     func run() async throws {
@@ -168,7 +184,8 @@ struct DeleteCommand: AsyncParsableCommand {
         Output.line("\(name): withdrawn version \(versions)")
         Output.line(
             "freed \(ByteCount.text(deletion.freed.freedBytes)) "
-                + "in \(deletion.freed.freedSegments) segments")
+                + "in \(deletion.freed.freedSegments) segments"
+        )
         if !deletion.keptFor.isEmpty {
             Output.line("kept for the VMs \(deletion.keptFor.joined(separator: ", "))")
         }
@@ -177,18 +194,22 @@ struct DeleteCommand: AsyncParsableCommand {
 
 struct ExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "export", abstract: "Write a template's disk into an image file.",
+        commandName: "export",
+        abstract: "Write a template's disk into an image file.",
         discussion: """
             EXAMPLES
               ccnfs export ccnx:/mycorp.com/app1/linuxvm linuxvm.qcow2
               ccnfs export ccnx:/mycorp.com/app1/linuxvm old.raw --version 1
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Argument(help: "The file to write.") var file: String
     @Option(
-        name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
+        name: [.customLong("version"), .customShort("n")],
+        help: "Default: the newest."
+    )
     var number: Int?
     @Option(help: "Which disk (default: the first).") var disk: String?
     @Option(help: "raw or qcow2 (default: told from the file's name, else raw).")
@@ -199,8 +220,13 @@ struct ExportCommand: AsyncParsableCommand {
         let name = try Name.templateName(uri: name).uri
         let session = CommandSession()
         let request = ControlRequest.export(
-            template: name, version: number, disk: disk, path: FileTree.absolute(file),
-            format: format ?? (file.hasSuffix(".qcow2") ? "qcow2" : "raw"), overwrite: force)
+            template: name,
+            version: number,
+            disk: disk,
+            path: FileTree.absolute(file),
+            format: format ?? (file.hasSuffix(".qcow2") ? "qcow2" : "raw"),
+            overwrite: force
+        )
         let export: Export
         do throws(Failure) {
             export = try await global.perform(request, session: session) {
@@ -215,7 +241,8 @@ struct ExportCommand: AsyncParsableCommand {
         if global.json { return try Output.json(export) }
         Output.line(
             "\(export.template) version \(export.version) \(export.disk) is in \(export.path): "
-                + "\(ByteCount.text(export.size)), \(ByteCount.text(export.dataBytes)) of data")
+                + "\(ByteCount.text(export.size)), \(ByteCount.text(export.dataBytes)) of data"
+        )
     }
 }
 

@@ -45,7 +45,8 @@ struct TemplateDefinition {
                         throw Failure(
                             .configuration,
                             "\(path):\(key.mark?.line ?? 1): there is no key \(key.string ?? "?")",
-                            hint: "the keys are \(Self.keys.sorted().joined(separator: ", "))")
+                            hint: "the keys are \(Self.keys.sorted().joined(separator: ", "))"
+                        )
                     }
                 }
             }
@@ -72,7 +73,9 @@ struct TemplateDefinition {
             disks: fields.disks.enumerated().map { index, disk in
                 ControlRequest.Publication.Disk(
                     name: disk.name ?? "disk\(index)",
-                    path: disk.image == "-" ? nil : beside(disk.image), format: disk.format)
+                    path: disk.image == "-" ? nil : beside(disk.image),
+                    format: disk.format
+                )
             },
             properties: fields.properties ?? [:],
             files: try (fields.files ?? []).map { (file) throws(Failure) in
@@ -81,6 +84,8 @@ struct TemplateDefinition {
             segmentSize: try fields.segmentSize.map { (text) throws(Failure) in
                 try ByteCount.parse(text)
             } ?? 32 << 10,
-            isDryRun: false, publicKeyPEM: "")
+            isDryRun: false,
+            publicKeyPEM: ""
+        )
     }
 }

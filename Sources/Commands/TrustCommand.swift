@@ -6,8 +6,11 @@ internal import Signing
 
 struct TrustCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "trust", abstract: "Say which keys may speak for which names on this node.",
-        subcommands: [Add.self, Remove.self, List.self], defaultSubcommand: List.self)
+        commandName: "trust",
+        abstract: "Say which keys may speak for which names on this node.",
+        subcommands: [Add.self, Remove.self, List.self],
+        defaultSubcommand: List.self
+    )
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -15,7 +18,8 @@ struct TrustCommand: AsyncParsableCommand {
             discussion: """
                 EXAMPLE
                   ccnfs trust add ccnx:/mycorp.com /var/lib/ccnfs/keys/publisher.pub
-                """)
+                """
+        )
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "Names that begin with this, such as ccnx:/mycorp.com.") var prefix: String
@@ -36,7 +40,8 @@ struct TrustCommand: AsyncParsableCommand {
             discussion: """
                 EXAMPLE
                   ccnfs trust remove ccnx:/mycorp.com 3f2a90
-                """)
+                """
+        )
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The prefix it was trusted for.") var prefix: String
@@ -55,7 +60,8 @@ struct TrustCommand: AsyncParsableCommand {
             discussion: """
                 EXAMPLE
                   ccnfs trust list
-                """)
+                """
+        )
 
         @OptionGroup var global: GlobalOptions
 
@@ -66,7 +72,8 @@ struct TrustCommand: AsyncParsableCommand {
             if global.json { return try Output.json(entries) }
             Output.table(
                 ["PREFIX", "KEY", "ALGORITHM"],
-                entries.map { [$0.prefix, $0.keyId, $0.algorithm] })
+                entries.map { [$0.prefix, $0.keyId, $0.algorithm] }
+            )
         }
     }
 }

@@ -8,12 +8,14 @@ internal import Store
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Say how the node is, or how much of a file is here.",
+        commandName: "status",
+        abstract: "Say how the node is, or how much of a file is here.",
         discussion: """
             EXAMPLES
               ccnfs status
               ccnfs status /ccn/mycorp.com/app1/linuxvm/disk0
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "A file of the mount.") var file: String?
@@ -31,15 +33,18 @@ struct StatusCommand: AsyncParsableCommand {
         for (name, usage) in [("published", status.published), ("cached", status.cache)] {
             Output.line(
                 "\(name)  \(usage.segmentCount) segments in \(ByteCount.text(usage.imageByteCount)),"
-                    + " \(usage.smallObjectCount) small objects")
+                    + " \(usage.smallObjectCount) small objects"
+            )
         }
         Output.line(
             "fetched    \(status.store.fetchedObjects) objects, "
                 + "\(ByteCount.text(status.store.fetchedBytes)), \(status.store.failedFetches) failed,"
-                + " \(status.store.damagedSegments) damaged segments dropped")
+                + " \(status.store.damagedSegments) damaged segments dropped"
+        )
         Output.line(
             "network    \(status.interestsSent) Interests sent, \(status.interestsReceived) received, "
-                + "\(status.pendingInterests) pending; \(status.parkedRequests) reads wait")
+                + "\(status.pendingInterests) pending; \(status.parkedRequests) reads wait"
+        )
         for face in status.faces {
             Output.line("face       \(face.isOutgoing ? "to" : "from") \(face.address)")
         }
@@ -68,7 +73,8 @@ struct StatusCommand: AsyncParsableCommand {
         let percent = report.dataBytes == 0 ? 100 : report.localBytes * 100 / report.dataBytes
         Output.line(
             "local     \(ByteCount.text(report.localBytes)) of "
-                + "\(ByteCount.text(report.dataBytes)) of data (\(percent) %)")
+                + "\(ByteCount.text(report.dataBytes)) of data (\(percent) %)"
+        )
         if report.kind == .machineDisk {
             Output.line("written   \(ByteCount.text(report.writtenBytes))")
         }
@@ -78,7 +84,8 @@ struct StatusCommand: AsyncParsableCommand {
 
 struct VerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Check everything stored against its id.",
+        commandName: "verify",
+        abstract: "Check everything stored against its id.",
         discussion: """
             Damaged segments are dropped; they are fetched again where a source has them, and read as
             I/O errors where none has. --rebuild makes the index of segments anew from the image files;
@@ -89,7 +96,8 @@ struct VerifyCommand: AsyncParsableCommand {
               ccnfs verify
               ccnfs verify --rebuild
               ccnfs verify --disk /ccn/localhost/web-01/disk0
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
     @Flag(help: "Make the index anew from what lies on disk.") var rebuild = false
@@ -112,8 +120,10 @@ struct VerifyCommand: AsyncParsableCommand {
         guard found.isClean else {
             let count = found.published.damaged.count + found.cache.damaged.count
             throw Failure(
-                .corrupt, "\(count) objects were damaged and are dropped",
-                hint: "damaged published content has to be published anew; cached comes again")
+                .corrupt,
+                "\(count) objects were damaged and are dropped",
+                hint: "damaged published content has to be published anew; cached comes again"
+            )
         }
     }
 
@@ -121,7 +131,8 @@ struct VerifyCommand: AsyncParsableCommand {
         for (name, findings) in [("published", found.published), ("cache", found.cache)] {
             Output.line(
                 "\(name)  \(findings.segmentsChecked) segments and \(findings.objectsChecked) objects "
-                    + "checked, \(findings.damaged.count) damaged")
+                    + "checked, \(findings.damaged.count) damaged"
+            )
             for id in findings.damaged { Output.line("  damaged \(id)") }
             for problem in findings.databaseProblems { Output.line("  \(problem)") }
         }
@@ -145,11 +156,13 @@ struct VerifyCommand: AsyncParsableCommand {
 
 struct EvictCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "evict", abstract: "Empty the cache; what is read again is fetched again.",
+        commandName: "evict",
+        abstract: "Empty the cache; what is read again is fetched again.",
         discussion: """
             EXAMPLE
               ccnfs evict
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
 
@@ -162,14 +175,16 @@ struct EvictCommand: AsyncParsableCommand {
 
 struct ReclaimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "reclaim", abstract: "Free published content that nothing refers to any more.",
+        commandName: "reclaim",
+        abstract: "Free published content that nothing refers to any more.",
         discussion: """
             Deleting a template does this by itself; after a publish that was cut off it frees what that
             had stored.
 
             EXAMPLE
               ccnfs reclaim
-            """)
+            """
+    )
 
     @OptionGroup var global: GlobalOptions
 
@@ -177,7 +192,8 @@ struct ReclaimCommand: AsyncParsableCommand {
         let freed = try await global.freed(.reclaim)
         if global.json { return try Output.json(freed) }
         Output.line(
-            "freed \(ByteCount.text(freed.freedBytes)) in \(freed.freedSegments) segments")
+            "freed \(ByteCount.text(freed.freedBytes)) in \(freed.freedSegments) segments"
+        )
     }
 }
 

@@ -14,7 +14,8 @@ package struct ControlClient: Sendable {
     ///
     /// - Returns: nil when no node listens.
     package func perform(
-        _ request: ControlRequest, session: some ControlSession
+        _ request: ControlRequest,
+        session: some ControlSession
     ) async throws(Failure) -> ControlResponse? {
         guard FileTree.exists(path) else { return nil }
         let channel: NIOAsyncChannel<ControlFrame, ControlFrame>
@@ -42,8 +43,10 @@ package struct ControlClient: Sendable {
                     }
                 }
                 throw Failure(
-                    .unavailable, "the node ended before it answered",
-                    hint: "what it was doing is either whole or not visible; see its log")
+                    .unavailable,
+                    "the node ended before it answered",
+                    hint: "what it was doing is either whole or not visible; see its log"
+                )
             }
         } catch {
             if let failure = error as? Failure { throw failure }
@@ -52,14 +55,16 @@ package struct ControlClient: Sendable {
     }
 
     private static func answer(
-        _ message: ControlMessage, _ session: some ControlSession
+        _ message: ControlMessage,
+        _ session: some ControlSession
     ) async -> ControlFrame {
         do throws(Failure) {
             switch message {
             case .wantsSignature(let name, let payload, let time):
                 let object = ContentObject(name: try Name(uri: name), payload: payload)
                 return .message(
-                    .signature(try await session.sign(object, signatureTimeMilliseconds: time)))
+                    .signature(try await session.sign(object, signatureTimeMilliseconds: time))
+                )
             case .wantsBytes(let byteCount):
                 return .bytes(try await session.read(byteCount: byteCount))
             default:

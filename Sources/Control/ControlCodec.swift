@@ -7,7 +7,8 @@ struct ControlFrameDecoder: ByteToMessageDecoder {
     typealias InboundOut = ControlFrame
 
     mutating func decode(
-        context: ChannelHandlerContext, buffer: inout ByteBuffer
+        context: ChannelHandlerContext,
+        buffer: inout ByteBuffer
     ) throws -> DecodingState {
         guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else {
             return .needMoreData

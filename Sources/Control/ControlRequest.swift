@@ -10,7 +10,14 @@ package enum ControlRequest: Sendable, Codable {
     case publish(Publication)
     case deploy(template: String, version: Int?, machine: String, size: Int?)
     case delete(template: String, version: Int?)
-    case export(template: String, version: Int?, disk: String?, path: String, format: String, overwrite: Bool)
+    case export(
+        template: String,
+        version: Int?,
+        disk: String?,
+        path: String,
+        format: String,
+        overwrite: Bool
+    )
     case status
     case fileStatus(path: String)
     case fileMap(path: String)
@@ -54,8 +61,13 @@ package enum ControlRequest: Sendable, Codable {
         }
 
         package init(
-            template: String, disks: [Disk], properties: [String: String], files: [File],
-            segmentSize: Int, isDryRun: Bool, publicKeyPEM: String
+            template: String,
+            disks: [Disk],
+            properties: [String: String],
+            files: [File],
+            segmentSize: Int,
+            isDryRun: Bool,
+            publicKeyPEM: String
         ) {
             self.template = template
             self.disks = disks

@@ -26,7 +26,10 @@ package struct TemplateSummary: Sendable, Codable {
     package var tags: [String: Int]
 
     package init(
-        name: String, newestVersion: Int?, versions: [VersionSummary], tags: [String: Int]
+        name: String,
+        newestVersion: Int?,
+        versions: [VersionSummary],
+        tags: [String: Int]
     ) {
         self.name = name
         self.newestVersion = newestVersion
@@ -49,7 +52,12 @@ package struct VersionSummary: Sendable, Codable {
     package var dataBytes: Int
 
     package init(
-        version: Int, problem: String?, publisher: String?, time: Int?, diskCount: Int, size: Int,
+        version: Int,
+        problem: String?,
+        publisher: String?,
+        time: Int?,
+        diskCount: Int,
+        size: Int,
         dataBytes: Int
     ) {
         self.version = version
@@ -82,7 +90,11 @@ package struct TemplateDetail: Sendable, Codable {
         package var segmentSize: Int
 
         package init(
-            name: String, size: Int, dataBytes: Int, localBytes: Int?, root: String,
+            name: String,
+            size: Int,
+            dataBytes: Int,
+            localBytes: Int?,
+            root: String,
             segmentSize: Int
         ) {
             self.name = name
@@ -95,8 +107,13 @@ package struct TemplateDetail: Sendable, Codable {
     }
 
     package init(
-        name: String, version: VersionSummary, parentVersion: Int?, properties: [String: String],
-        disks: [Item], files: [Item], tags: [String]
+        name: String,
+        version: VersionSummary,
+        parentVersion: Int?,
+        properties: [String: String],
+        disks: [Item],
+        files: [Item],
+        tags: [String]
     ) {
         self.name = name
         self.version = version
@@ -157,7 +174,10 @@ package struct Deletion: Sendable, Codable {
     package var keptFor: [String]
 
     package init(
-        template: String, versions: [Int], freed: Reclaimer.Report, keptFor: [String]
+        template: String,
+        versions: [Int],
+        freed: Reclaimer.Report,
+        keptFor: [String]
     ) {
         self.template = template
         self.versions = versions
@@ -175,7 +195,12 @@ package struct Export: Sendable, Codable {
     package var dataBytes: Int
 
     package init(
-        template: String, version: Int, disk: String, path: String, size: Int, dataBytes: Int
+        template: String,
+        version: Int,
+        disk: String,
+        path: String,
+        size: Int,
+        dataBytes: Int
     ) {
         self.template = template
         self.version = version
@@ -192,7 +217,9 @@ package struct Verification: Sendable, Codable {
     package var stateProblems: [String]
 
     package init(
-        published: ContentStore.Findings, cache: ContentStore.Findings, stateProblems: [String]
+        published: ContentStore.Findings,
+        cache: ContentStore.Findings,
+        stateProblems: [String]
     ) {
         self.published = published
         self.cache = cache

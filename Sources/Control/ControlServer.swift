@@ -28,8 +28,10 @@ package final class ControlServer: Sendable {
                 }
         } catch {
             throw Failure(
-                .unavailable, "cannot listen on \(path): \(error)",
-                hint: path.utf8.count > 100 ? "the state directory's path is too long" : nil)
+                .unavailable,
+                "cannot listen on \(path): \(error)",
+                hint: path.utf8.count > 100 ? "the state directory's path is too long" : nil
+            )
         }
         try FileTree.setPermissions(of: path, to: 0o600)
     }
@@ -57,7 +59,8 @@ package final class ControlServer: Sendable {
     }
 
     private func serve(
-        _ connection: NIOAsyncChannel<ControlFrame, ControlFrame>, _ handler: Handler
+        _ connection: NIOAsyncChannel<ControlFrame, ControlFrame>,
+        _ handler: Handler
     ) async {
         do {
             try await connection.executeThenClose { inbound, outbound in
@@ -103,7 +106,8 @@ struct RemoteSession: ControlSession {
     private let outbound: NIOAsyncChannelOutboundWriter<ControlFrame>
 
     init(
-        _ conversation: Conversation, _ outbound: NIOAsyncChannelOutboundWriter<ControlFrame>
+        _ conversation: Conversation,
+        _ outbound: NIOAsyncChannelOutboundWriter<ControlFrame>
     ) {
         self.conversation = conversation
         self.outbound = outbound
@@ -115,11 +119,14 @@ struct RemoteSession: ControlSession {
     }
 
     func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
         let question = ControlMessage.wantsSignature(
-            name: object.name?.uri ?? "", payload: object.payload,
-            timeMilliseconds: signatureTimeMilliseconds)
+            name: object.name?.uri ?? "",
+            payload: object.payload,
+            timeMilliseconds: signatureTimeMilliseconds
+        )
         switch try await ask(question) {
         case .message(.signature(let signed)): return signed
         case .message(.refusal(let failure)): throw failure.failure

@@ -8,7 +8,8 @@ package protocol ControlSession: Sendable {
     func report(_ progress: ControlProgress) async
     /// Signs with the private key that the command holds.
     func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8]
     /// Raw image bytes; fewer than asked for only at the end.
     func read(byteCount: Int) async throws(Failure) -> [UInt8]
@@ -32,7 +33,8 @@ package struct SessionSigner<Session: ControlSession>: Signer {
     }
 
     package func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
         try await session.sign(object, signatureTimeMilliseconds: signatureTimeMilliseconds)
     }

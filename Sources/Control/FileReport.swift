@@ -18,8 +18,15 @@ package struct FileReport: Sendable, Codable {
     package var error: String?
 
     package init(
-        path: String, kind: Kind, size: Int, template: String?, version: Int?, dataBytes: Int,
-        localBytes: Int, writtenBytes: Int, error: String?
+        path: String,
+        kind: Kind,
+        size: Int,
+        template: String?,
+        version: Int?,
+        dataBytes: Int,
+        localBytes: Int,
+        writtenBytes: Int,
+        error: String?
     ) {
         self.path = path
         self.kind = kind

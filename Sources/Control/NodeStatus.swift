@@ -40,7 +40,11 @@ package struct NodeStatus: Sendable, Codable {
         package var problem: String?
 
         package init(
-            namespace: String, serial: Int, expires: Int, isPublishedHere: Bool, problem: String?
+            namespace: String,
+            serial: Int,
+            expires: Int,
+            isPublishedHere: Bool,
+            problem: String?
         ) {
             self.namespace = namespace
             self.serial = serial
@@ -51,10 +55,21 @@ package struct NodeStatus: Sendable, Codable {
     }
 
     package init(
-        process: Int, mountPoint: String?, stateDirectory: String, cacheDirectory: String,
-        templates: Int, machines: Int, published: ContentStore.Usage, cache: ContentStore.Usage,
-        store: StoreCounters.Values, interestsSent: Int, interestsReceived: Int,
-        pendingInterests: Int, parkedRequests: Int, faces: [FaceReport], catalogs: [CatalogReport]
+        process: Int,
+        mountPoint: String?,
+        stateDirectory: String,
+        cacheDirectory: String,
+        templates: Int,
+        machines: Int,
+        published: ContentStore.Usage,
+        cache: ContentStore.Usage,
+        store: StoreCounters.Values,
+        interestsSent: Int,
+        interestsReceived: Int,
+        pendingInterests: Int,
+        parkedRequests: Int,
+        faces: [FaceReport],
+        catalogs: [CatalogReport]
     ) {
         self.process = process
         self.mountPoint = mountPoint

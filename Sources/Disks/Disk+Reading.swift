@@ -5,7 +5,9 @@ extension Disk {
     /// Appends up to `byteCount` bytes from `offset` to `output`, fewer at the end of the disk; or
     /// nothing when something has to be fetched first.
     package func readResident(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Residency {
         let view = view
         try checkIsWell(view)
@@ -21,7 +23,10 @@ extension Disk {
                 output.append(repeating: 0, count: run.byteCount)
             case .absent:
                 let residency = try view.profile.readResident(
-                    at: position, byteCount: run.byteCount, into: &output)
+                    at: position,
+                    byteCount: run.byteCount,
+                    into: &output
+                )
                 if case .missing = residency {
                     output.removeLast(output.count - before)
                     return .missing
@@ -78,7 +83,9 @@ extension Disk {
 
 extension Profile {
     func readResident(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Residency {
         var position = offset
         let end = offset + byteCount
@@ -86,8 +93,10 @@ extension Profile {
             let run = run(at: position, limit: end - position)
             if let extent = run.extent {
                 let residency = try extent.content.readResident(
-                    at: extent.sourceStart + position - extent.start, byteCount: run.byteCount,
-                    into: &output)
+                    at: extent.sourceStart + position - extent.start,
+                    byteCount: run.byteCount,
+                    into: &output
+                )
                 if case .missing = residency { return .missing }
             } else {
                 output.append(repeating: 0, count: run.byteCount)
@@ -105,7 +114,9 @@ extension Profile {
             let run = run(at: position, limit: end - position)
             if let extent = run.extent {
                 bytes += try await extent.content.read(
-                    at: extent.sourceStart + position - extent.start, byteCount: run.byteCount)
+                    at: extent.sourceStart + position - extent.start,
+                    byteCount: run.byteCount
+                )
             } else {
                 bytes += [UInt8](repeating: 0, count: run.byteCount)
             }

@@ -14,7 +14,9 @@ extension Disk {
     /// - Parameter fills: from ``fills(forWriteAt:byteCount:)`` after an earlier `.missing`.
     /// - Returns: `.missing`, with nothing written, when something below has to be fetched first.
     package func write(
-        _ bytes: Span<UInt8>, at offset: Int, fills: BlockFills? = nil
+        _ bytes: Span<UInt8>,
+        at offset: Int,
+        fills: BlockFills? = nil
     ) throws(Failure) -> Residency {
         guard bytes.count > 0 else { return .complete }
         var view = view
@@ -78,7 +80,10 @@ extension Disk {
         let bytes = [UInt8](capacity: size) { output in
             do throws(Failure) {
                 let residency = try view.profile.readResident(
-                    at: block * size, byteCount: size, into: &output)
+                    at: block * size,
+                    byteCount: size,
+                    into: &output
+                )
                 if case .complete = residency { isResident = true }
             } catch {
                 failure = error
@@ -90,13 +95,16 @@ extension Disk {
 
     /// Fetches what a write needs from below; outside of all locks, so it is checked again by `write`.
     package func fills(
-        forWriteAt offset: Int, byteCount: Int
+        forWriteAt offset: Int,
+        byteCount: Int
     ) async throws(Failure) -> BlockFills {
         let view = view
         var blocks: [Int: [UInt8]] = [:]
         for block in Self.partialBlocks(offset..<offset + byteCount) {
             blocks[block] = try await view.profile.read(
-                at: block * BlockMap.blockSize, byteCount: BlockMap.blockSize)
+                at: block * BlockMap.blockSize,
+                byteCount: BlockMap.blockSize
+            )
         }
         return BlockFills(generation: view.generation, blocks: blocks)
     }

@@ -38,7 +38,10 @@ package final class Disk: Sendable {
     }
 
     init(
-        row: DiskRow, profile: Profile, overlay: Overlay, database: StateDatabase
+        row: DiskRow,
+        profile: Profile,
+        overlay: Overlay,
+        database: StateDatabase
     ) {
         id = row.id
         overlayId = row.overlay
@@ -58,8 +61,11 @@ package final class Disk: Sendable {
     var view: View {
         state.withLock { state in
             View(
-                size: state.row.size, profile: state.profile, generation: state.generation,
-                failure: state.row.failure)
+                size: state.row.size,
+                profile: state.profile,
+                generation: state.generation,
+                failure: state.row.failure
+            )
         }
     }
 
@@ -82,8 +88,10 @@ package final class Disk: Sendable {
     func checkIsWell(_ view: View) throws(Failure) {
         guard let failure = view.failure else { return }
         throw Failure(
-            .io, "disk \(row.name) is out of service: \(failure)",
-            hint: "check it: ccnfs verify --disk FILE")
+            .io,
+            "disk \(row.name) is out of service: \(failure)",
+            hint: "check it: ccnfs verify --disk FILE"
+        )
     }
 
     // MARK: Handles
@@ -179,7 +187,11 @@ package final class Disk: Sendable {
                 overlay.map.restoreDirty(taken)
                 do throws(Failure) {
                     try database.update(
-                        row, extents: profile.rows, mapPages: taken, durably: true)
+                        row,
+                        extents: profile.rows,
+                        mapPages: taken,
+                        durably: true
+                    )
                 } catch {
                     try overlay.revertToLiveMap()
                     throw error
@@ -201,7 +213,9 @@ package final class Disk: Sendable {
             extent.end % blockSize == 0 || extent.end >= size
         else {
             throw Failure(
-                .invalid, "bytes \(extent.start) to \(extent.end) do not begin and end with a block")
+                .invalid,
+                "bytes \(extent.start) to \(extent.end) do not begin and end with a block"
+            )
         }
         guard extent.end <= Disks.sizeLimit else {
             throw Failure(.tooLarge, "a disk may have up to \(Disks.sizeLimit) bytes")
@@ -227,7 +241,11 @@ package final class Disk: Sendable {
                 overlay.map.restoreDirty(taken)
                 do throws(Failure) {
                     try database.update(
-                        row, extents: profile.rows, mapPages: taken, durably: true)
+                        row,
+                        extents: profile.rows,
+                        mapPages: taken,
+                        durably: true
+                    )
                 } catch {
                     try overlay.revertToLiveMap()
                     throw error
@@ -296,10 +314,15 @@ extension Profile {
         extents.map { extent in
             let descriptor = extent.content.descriptor
             return ExtentRow(
-                start: extent.start, byteCount: extent.byteCount, root: descriptor.root,
-                contentSize: descriptor.size, segmentSize: descriptor.segmentSize,
-                levels: descriptor.levels, prefix: extent.content.prefix,
-                sourceStart: extent.sourceStart)
+                start: extent.start,
+                byteCount: extent.byteCount,
+                root: descriptor.root,
+                contentSize: descriptor.size,
+                segmentSize: descriptor.segmentSize,
+                levels: descriptor.levels,
+                prefix: extent.content.prefix,
+                sourceStart: extent.sourceStart
+            )
         }
     }
 }

@@ -60,9 +60,12 @@ struct LiveMap: Sendable {
     func catchUp(_ map: BlockMap) throws(Failure) {
         for page in Set(map.pageNumbers).union(try pagesWithData()) {
             var states = try file.bytes(
-                at: Self.offset(ofPage: page), byteCount: BlockMap.bytesPerPage)
+                at: Self.offset(ofPage: page),
+                byteCount: BlockMap.bytesPerPage
+            )
             states.append(
-                contentsOf: repeatElement(0, count: BlockMap.bytesPerPage - states.count))
+                contentsOf: repeatElement(0, count: BlockMap.bytesPerPage - states.count)
+            )
             map.merge(livePage: page, states: states)
         }
     }

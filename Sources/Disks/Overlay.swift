@@ -29,7 +29,11 @@ final class Overlay: Sendable {
     ///
     /// - Parameter diskSize: what lies behind it in the files is left from a shrink that was cut off.
     init(
-        id: Int64, directory: String, durablePages: [MapPageRow], bootId: String, diskSize: Int
+        id: Int64,
+        directory: String,
+        durablePages: [MapPageRow],
+        bootId: String,
+        diskSize: Int
     ) throws(Failure) {
         self.id = id
         let path = Self.path(of: id, in: directory)
@@ -62,7 +66,9 @@ final class Overlay: Sendable {
 
     /// Appends bytes of blocks that the map says are data.
     func read(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) {
         let count = try data.read(at: offset, byteCount: byteCount, into: &output)
         output.append(repeating: 0, count: byteCount - count)
@@ -83,7 +89,9 @@ final class Overlay: Sendable {
 
     /// Writes bytes and makes their blocks data; the caller holds the stripes of `blocks`.
     func write(
-        _ bytes: Span<UInt8>, at offset: Int, blocks: Range<Int>
+        _ bytes: Span<UInt8>,
+        at offset: Int,
+        blocks: Range<Int>
     ) throws(Failure) {
         try data.write(bytes, at: offset)
         try setState(of: blocks, to: .data)
@@ -114,7 +122,8 @@ final class Overlay: Sendable {
 
     /// Runs `body` while no one else changes the state of these blocks.
     func withStripes<Value>(
-        of blocks: Range<Int>, _ body: () throws(Failure) -> Value
+        of blocks: Range<Int>,
+        _ body: () throws(Failure) -> Value
     ) throws(Failure) -> Value {
         let first = blocks.lowerBound / Self.blocksPerStripe
         let last = (blocks.upperBound - 1) / Self.blocksPerStripe
@@ -133,7 +142,8 @@ final class Overlay: Sendable {
     }
 
     private func withStripes(
-        _ numbers: ArraySlice<Int>, _ body: () throws(Failure) -> Void
+        _ numbers: ArraySlice<Int>,
+        _ body: () throws(Failure) -> Void
     ) throws(Failure) {
         guard let first = numbers.first else { return try body() }
         try stripes[first].lock.withLock { (_) throws(Failure) in
@@ -161,7 +171,9 @@ final class Overlay: Sendable {
             for block in stride(from: range.lowerBound, to: range.upperBound, by: 256) {
                 let count = min(256, range.upperBound - block)
                 _ = try data.bytes(
-                    at: block * BlockMap.blockSize, byteCount: count * BlockMap.blockSize)
+                    at: block * BlockMap.blockSize,
+                    byteCount: count * BlockMap.blockSize
+                )
             }
         }
     }

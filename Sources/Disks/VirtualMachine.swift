@@ -25,7 +25,12 @@ package struct VirtualMachine: Sendable {
 
     var row: VMRow {
         VMRow(
-            id: id, name: name, attributes: attributes, created: created, template: template,
-            templateVersion: templateVersion)
+            id: id,
+            name: name,
+            attributes: attributes,
+            created: created,
+            template: template,
+            templateVersion: templateVersion
+        )
     }
 }

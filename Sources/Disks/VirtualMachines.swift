@@ -26,8 +26,11 @@ package final class VirtualMachines: Sendable {
 
     /// - Parameter content: gives the reader of a content; extents with the same content share one.
     package init(
-        database: StateDatabase, overlaysDirectory: String, bootId: String,
-        reserve: SpaceReserve, logger: Logger,
+        database: StateDatabase,
+        overlaysDirectory: String,
+        bootId: String,
+        reserve: SpaceReserve,
+        logger: Logger,
         content: (ContentDescriptor, Name) -> SegmentedContent
     ) throws(Failure) {
         self.database = database
@@ -42,13 +45,19 @@ package final class VirtualMachines: Sendable {
         for row in try database.disks() {
             let extents = try database.extents(of: row.id).map { extent in
                 Extent(
-                    start: extent.start, byteCount: extent.byteCount,
+                    start: extent.start,
+                    byteCount: extent.byteCount,
                     content: content(
                         ContentDescriptor(
-                            root: extent.root, size: extent.contentSize,
-                            segmentSize: extent.segmentSize, levels: extent.levels),
-                        extent.prefix),
-                    sourceStart: extent.sourceStart)
+                            root: extent.root,
+                            size: extent.contentSize,
+                            segmentSize: extent.segmentSize,
+                            levels: extent.levels
+                        ),
+                        extent.prefix
+                    ),
+                    sourceStart: extent.sourceStart
+                )
             }
             let disk = try open(row, Profile(extents: extents))
             byId[row.vm]?.disks[row.name] = disk
@@ -62,9 +71,12 @@ package final class VirtualMachines: Sendable {
 
     private func open(_ row: DiskRow, _ profile: Profile) throws(Failure) -> Disk {
         let overlay = try Overlay(
-            id: row.overlay, directory: overlaysDirectory,
-            durablePages: try database.mapPages(of: row.overlay), bootId: bootId,
-            diskSize: row.size)
+            id: row.overlay,
+            directory: overlaysDirectory,
+            durablePages: try database.mapPages(of: row.overlay),
+            bootId: bootId,
+            diskSize: row.size
+        )
         return Disk(row: row, profile: profile, overlay: overlay, database: database)
     }
 
@@ -99,7 +111,8 @@ extension VirtualMachines {
 
     /// The content that some disk maps to: must not be freed.
     package func contentsInUse() -> [SegmentedContent] {
-        let disks = all().flatMap { Array($0.disks.values) } + unlinked.withLock { Array($0.values) }
+        let disks =
+            all().flatMap { Array($0.disks.values) } + unlinked.withLock { Array($0.values) }
         return disks.flatMap { $0.profile.extents.map(\.content) }
     }
 }
@@ -110,8 +123,11 @@ extension VirtualMachines {
     /// Makes a VM, with its disks when it is deployed from a template; all of it or nothing.
     @discardableResult
     package func make(
-        named name: String, attributes: OwnedAttributes, template: Name? = nil,
-        templateVersion: Int? = nil, disks: [NewDisk] = []
+        named name: String,
+        attributes: OwnedAttributes,
+        template: Name? = nil,
+        templateVersion: Int? = nil,
+        disks: [NewDisk] = []
     ) throws(Failure) -> VirtualMachine {
         try Self.check(machineName: name)
         return try change.withLock { (_) throws(Failure) in
@@ -120,15 +136,24 @@ extension VirtualMachines {
             }
             try checkRoom(for: disks.count)
             let row = VMRow(
-                id: Self.newId(), name: name, attributes: attributes,
-                created: attributes.modified / 1_000_000_000, template: template,
-                templateVersion: templateVersion)
+                id: Self.newId(),
+                name: name,
+                attributes: attributes,
+                created: attributes.modified / 1_000_000_000,
+                template: template,
+                templateVersion: templateVersion
+            )
             var machine = VirtualMachine(row)
             var rows: [(disk: DiskRow, extents: [ExtentRow])] = []
             for disk in disks {
                 let diskRow = DiskRow(
-                    id: Self.newId(), vm: row.id, name: disk.name, size: disk.size,
-                    attributes: disk.attributes, overlay: Self.newId())
+                    id: Self.newId(),
+                    vm: row.id,
+                    name: disk.name,
+                    size: disk.size,
+                    attributes: disk.attributes,
+                    overlay: Self.newId()
+                )
                 rows.append((disk: diskRow, extents: disk.profile.rows))
                 machine.disks[disk.name] = try open(diskRow, disk.profile)
             }
@@ -155,7 +180,9 @@ extension VirtualMachines {
 
     /// Makes an empty disk in a VM.
     package func makeDisk(
-        named name: String, in machineName: String, attributes: OwnedAttributes
+        named name: String,
+        in machineName: String,
+        attributes: OwnedAttributes
     ) throws(Failure) -> Disk {
         try Self.check(diskName: name)
         return try change.withLock { (_) throws(Failure) in
@@ -167,8 +194,13 @@ extension VirtualMachines {
             }
             try checkRoom(for: 1)
             let row = DiskRow(
-                id: Self.newId(), vm: machine.id, name: name, size: 0, attributes: attributes,
-                overlay: Self.newId())
+                id: Self.newId(),
+                vm: machine.id,
+                name: name,
+                size: 0,
+                attributes: attributes,
+                overlay: Self.newId()
+            )
             let disk = try open(row, Profile())
             try database.insert(row)
             table.withLock { $0[machineName]?.disks[name] = disk }
@@ -184,7 +216,9 @@ extension VirtualMachines {
             }
             guard machine.disks.isEmpty else {
                 throw Failure(
-                    .notEmpty, "VM \(name) has disks: \(machine.disks.keys.sorted().joined(separator: ", "))")
+                    .notEmpty,
+                    "VM \(name) has disks: \(machine.disks.keys.sorted().joined(separator: ", "))"
+                )
             }
             try reserve.lend { () throws(Failure) in try database.deleteVM(machine.id) }
             table.withLock { $0[name] = nil }
@@ -236,7 +270,10 @@ extension VirtualMachines {
 
     /// Renames a disk, also into another VM; a disk of that name there is an error.
     package func renameDisk(
-        _ name: String, of machineName: String, to newName: String, of newMachineName: String
+        _ name: String,
+        of machineName: String,
+        to newName: String,
+        of newMachineName: String
     ) throws(Failure) {
         try Self.check(diskName: newName)
         try change.withLock { (_) throws(Failure) in
@@ -259,7 +296,8 @@ extension VirtualMachines {
     }
 
     package func setAttributes(
-        of name: String, _ body: (inout OwnedAttributes) -> Void
+        of name: String,
+        _ body: (inout OwnedAttributes) -> Void
     ) throws(Failure) {
         try change.withLock { (_) throws(Failure) in
             guard var machine = machine(named: name) else {
@@ -320,7 +358,8 @@ extension VirtualMachines {
             throw Failure(
                 .invalid,
                 "\"\(name)\" cannot name a \(what): 1 to 255 bytes, not beginning with . or @, "
-                    + "without / and control characters")
+                    + "without / and control characters"
+            )
         }
     }
 

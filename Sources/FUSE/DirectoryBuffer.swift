@@ -21,12 +21,24 @@ struct DirectoryBuffer {
         attributes.st_ino = UInt(entry.inode)
         attributes.st_mode = entry.kind.fileType
         let byteCount = unsafe fuse_add_direntry(
-            request, nil, 0, entry.name, &attributes, off_t(next))
+            request,
+            nil,
+            0,
+            entry.name,
+            &attributes,
+            off_t(next)
+        )
         guard bytes.count + byteCount <= room else { return false }
         let more = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
             unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
                 _ = unsafe fuse_add_direntry(
-                    request, buffer.baseAddress, buffer.count, entry.name, &attributes, off_t(next))
+                    request,
+                    buffer.baseAddress,
+                    buffer.count,
+                    entry.name,
+                    &attributes,
+                    off_t(next)
+                )
             }
             count = byteCount
         }

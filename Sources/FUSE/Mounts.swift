@@ -26,8 +26,10 @@ package enum Mounts {
             guard words.count > 6, let dash = words.firstIndex(of: "-"), dash + 1 < words.count
             else { return nil }
             return Entry(
-                device: String(words[2]), mountPoint: unescaped(words[4]),
-                type: String(words[dash + 1]))
+                device: String(words[2]),
+                mountPoint: unescaped(words[4]),
+                type: String(words[dash + 1])
+            )
         }
     }
 
@@ -83,13 +85,16 @@ package enum Mounts {
             throw Failure(.unavailable, "fusermount3 cannot be run: \(error)")
         }
         let said = String(
-            decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            decoding: pipe.fileHandleForReading.readDataToEndOfFile(),
+            as: UTF8.self
+        )
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
             let isBusy = said.contains("busy")
             throw Failure(
                 isBusy ? .busy : .unavailable,
-                "cannot unmount \(mountPoint): \(said.split(separator: "\n").first ?? "refused")")
+                "cannot unmount \(mountPoint): \(said.split(separator: "\n").first ?? "refused")"
+            )
         }
     }
 }

@@ -27,7 +27,10 @@ extension Session {
     // MARK: Reading
 
     func read(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ handle: UInt64, _ offset: Int,
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ handle: UInt64,
+        _ offset: Int,
         _ byteCount: Int
     ) {
         let count = min(byteCount, BufferPool.bufferByteCount)
@@ -55,7 +58,8 @@ extension Session {
 
     /// Lets a request wait for the network, away from the worker threads and not too many at once.
     private func park<Value: Sendable>(
-        _ reply: consuming sending Reply, _ inode: UInt64,
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
         _ body: @escaping @Sendable (Tree) async throws(Failure) -> Value,
         answer: @escaping @Sendable (consuming sending Reply, Value) -> Void
     ) {
@@ -81,8 +85,12 @@ extension Session {
     // MARK: Writing
 
     func write(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ handle: UInt64, _ bytes: Span<UInt8>,
-        _ offset: Int, isSynchronous: Bool
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ handle: UInt64,
+        _ bytes: Span<UInt8>,
+        _ offset: Int,
+        isSynchronous: Bool
     ) {
         let byteCount = bytes.count
         let residency: Residency
@@ -106,11 +114,17 @@ extension Session {
     }
 
     private static func fillAndWrite(
-        _ tree: Tree, _ handle: UInt64, _ bytes: [UInt8], _ offset: Int
+        _ tree: Tree,
+        _ handle: UInt64,
+        _ bytes: [UInt8],
+        _ offset: Int
     ) async throws(Failure) {
         for _ in 0..<writeAttemptLimit {
             let fills = try await tree.fills(
-                handle, forWriteAt: offset, byteCount: bytes.count)
+                handle,
+                forWriteAt: offset,
+                byteCount: bytes.count
+            )
             let residency = try tree.write(handle, bytes.span, at: offset, fills: fills)
             if case .complete = residency { return }
         }
@@ -118,7 +132,10 @@ extension Session {
     }
 
     private func written(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ handle: UInt64, _ byteCount: Int,
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ handle: UInt64,
+        _ byteCount: Int,
         isSynchronous: Bool
     ) {
         guard isSynchronous else { return reply.written(byteCount) }
@@ -157,14 +174,22 @@ extension Session {
     // MARK: Ranges
 
     func cloneRange(
-        _ reply: consuming sending Reply, from source: UInt64, _ sourceOffset: Int,
-        to target: UInt64, _ targetOffset: Int, _ byteCount: Int
+        _ reply: consuming sending Reply,
+        from source: UInt64,
+        _ sourceOffset: Int,
+        to target: UInt64,
+        _ targetOffset: Int,
+        _ byteCount: Int
     ) {
         let count: Int
         do throws(Failure) {
             count = try tree.cloneRange(
-                from: source, at: sourceOffset, to: target, at: targetOffset,
-                byteCount: byteCount)
+                from: source,
+                at: sourceOffset,
+                to: target,
+                at: targetOffset,
+                byteCount: byteCount
+            )
         } catch {
             return reply.fail(error)
         }
@@ -172,7 +197,10 @@ extension Session {
     }
 
     func seek(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ handle: UInt64, _ offset: Int,
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ handle: UInt64,
+        _ offset: Int,
         _ whence: Int32
     ) {
         // SEEK_DATA is 3, SEEK_HOLE is 4; the kernel answers the others itself.

@@ -11,7 +11,8 @@ extension Session {
 
     /// Answers with what `body` gives, or with its failure.
     private func answering<Value>(
-        _ reply: consuming sending Reply, _ body: () throws(Failure) -> Value,
+        _ reply: consuming sending Reply,
+        _ body: () throws(Failure) -> Value,
         _ send: (consuming sending Reply, Value) -> Void
     ) {
         let value: Value
@@ -45,7 +46,9 @@ extension Session {
     }
 
     func setAttributes(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ changes: AttributeChanges
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ changes: AttributeChanges
     ) {
         answering(reply) { () throws(Failure) in
             try tree.setAttributes(of: inode, changes)
@@ -63,7 +66,10 @@ extension Session {
     }
 
     func makeDirectory(
-        _ reply: consuming sending Reply, _ parent: UInt64, _ name: String, _ mode: mode_t,
+        _ reply: consuming sending Reply,
+        _ parent: UInt64,
+        _ name: String,
+        _ mode: mode_t,
         _ caller: Caller
     ) {
         answering(reply) { () throws(Failure) in
@@ -90,8 +96,12 @@ extension Session {
     }
 
     func rename(
-        _ reply: consuming sending Reply, _ parent: UInt64, _ name: String, _ newParent: UInt64,
-        _ newName: String, _ flags: UInt32
+        _ reply: consuming sending Reply,
+        _ parent: UInt64,
+        _ name: String,
+        _ newParent: UInt64,
+        _ newName: String,
+        _ flags: UInt32
     ) {
         // RENAME_NOREPLACE is what a rename here always does; the others are not offered.
         guard flags & ~1 == 0 else { return reply.fail(errno: EINVAL) }
@@ -103,8 +113,12 @@ extension Session {
     }
 
     func create(
-        _ reply: consuming sending Reply, _ parent: UInt64, _ name: String, _ mode: mode_t,
-        _ caller: Caller, _ info: fuse_file_info
+        _ reply: consuming sending Reply,
+        _ parent: UInt64,
+        _ name: String,
+        _ mode: mode_t,
+        _ caller: Caller,
+        _ info: fuse_file_info
     ) {
         answering(reply) { () throws(Failure) in
             try tree.makeFile(name, in: parent, mode: mode, by: caller)
@@ -116,7 +130,9 @@ extension Session {
     // MARK: Directories
 
     func openDirectory(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ info: fuse_file_info
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ info: fuse_file_info
     ) {
         answering(reply) { () throws(Failure) in
             try tree.openDirectory(inode)
@@ -128,7 +144,10 @@ extension Session {
     }
 
     func readDirectory(
-        _ reply: consuming sending Reply, _ handle: UInt64, _ offset: Int, _ room: DirectoryBuffer
+        _ reply: consuming sending Reply,
+        _ handle: UInt64,
+        _ offset: Int,
+        _ room: DirectoryBuffer
     ) {
         answering(reply) { () throws(Failure) in
             try tree.entries(of: handle, from: offset)
@@ -173,7 +192,10 @@ extension Session {
 
     /// Some values take a walk over the manifest, so none is answered on a worker thread.
     func attribute(
-        _ reply: consuming sending Reply, _ inode: UInt64, _ name: String, _ room: Int
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ name: String,
+        _ room: Int
     ) {
         let pending = PendingReply(reply)
         Task {
@@ -225,7 +247,9 @@ extension NodeAttributes {
         raw.st_blocks = blkcnt_t(blocks512)
         raw.st_blksize = 32 << 10
         let time = timespec(
-            tv_sec: modified / 1_000_000_000, tv_nsec: modified % 1_000_000_000)
+            tv_sec: modified / 1_000_000_000,
+            tv_nsec: modified % 1_000_000_000
+        )
         raw.st_mtim = time
         raw.st_ctim = time
         raw.st_atim = time

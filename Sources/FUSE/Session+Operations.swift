@@ -44,7 +44,13 @@ extension Session {
         unsafe ops.rename = { request, parent, name, newParent, newName, flags in
             unsafe answer(request) {
                 $0.rename(
-                    $1, parent, unsafe string(name), newParent, unsafe string(newName), flags)
+                    $1,
+                    parent,
+                    unsafe string(name),
+                    newParent,
+                    unsafe string(newName),
+                    flags
+                )
             }
         }
         unsafe ops.create = { request, parent, name, mode, info in
@@ -109,12 +115,26 @@ extension Session {
             unsafe answer(request) { $0.seek($1, inode, info.fh, Int(offset), whence) }
         }
         unsafe ops.copy_file_range = {
-            request, _, offset, info, _, targetOffset, targetInfo, byteCount, _ in
+            request,
+            _,
+            offset,
+            info,
+            _,
+            targetOffset,
+            targetInfo,
+            byteCount,
+            _ in
             let source = unsafe value(info).fh
             let target = unsafe value(targetInfo).fh
             unsafe answer(request) {
                 $0.cloneRange(
-                    $1, from: source, Int(offset), to: target, Int(targetOffset), byteCount)
+                    $1,
+                    from: source,
+                    Int(offset),
+                    to: target,
+                    Int(targetOffset),
+                    byteCount
+                )
             }
         }
         return ops
@@ -127,7 +147,8 @@ private func session(_ box: UnsafeMutableRawPointer?) -> Session? {
 }
 
 private func answer(
-    _ request: fuse_req_t?, _ body: (Session, consuming sending Reply) -> Void
+    _ request: fuse_req_t?,
+    _ body: (Session, consuming sending Reply) -> Void
 ) {
     guard let request = unsafe request else { return }
     let reply = unsafe Reply(request)
@@ -152,7 +173,9 @@ extension Caller {
     fileprivate init(_ request: fuse_req_t?) {
         let context = unsafe request.flatMap { unsafe fuse_req_ctx($0) }
         self.init(
-            userId: unsafe context?.pointee.uid ?? 0, groupId: unsafe context?.pointee.gid ?? 0)
+            userId: unsafe context?.pointee.uid ?? 0,
+            groupId: unsafe context?.pointee.gid ?? 0
+        )
     }
 }
 

@@ -37,7 +37,10 @@ package final class Session: @unchecked Sendable {
 
     /// Mounts the tree. Nothing is answered before ``serve()``.
     package init(
-        mounting tree: Tree, at mountPoint: String, options: Options, logger: Logger
+        mounting tree: Tree,
+        at mountPoint: String,
+        options: Options,
+        logger: Logger
     ) throws(Failure) {
         self.tree = tree
         self.logger = logger
@@ -51,8 +54,11 @@ package final class Session: @unchecked Sendable {
         let box = SessionBox()
         let created = unsafe Self.withArguments(arguments) { args in
             unsafe fuse_session_new(
-                &args, &operations, MemoryLayout<fuse_lowlevel_ops>.size,
-                Unmanaged.passRetained(box).toOpaque())
+                &args,
+                &operations,
+                MemoryLayout<fuse_lowlevel_ops>.size,
+                Unmanaged.passRetained(box).toOpaque()
+            )
         }
         guard let created = unsafe created else {
             throw Failure(.unavailable, "libfuse refused the mount options \(words)")
@@ -61,10 +67,12 @@ package final class Session: @unchecked Sendable {
         box.session = self
         guard unsafe fuse_session_mount(handle, mountPoint) == 0 else {
             throw Failure(
-                .unavailable, "cannot mount at \(mountPoint)",
+                .unavailable,
+                "cannot mount at \(mountPoint)",
                 hint: "is it an empty directory you may use, is /dev/fuse there, and without root: "
                     + "is fusermount3 installed, and for --allow-other, does /etc/fuse.conf say "
-                    + "user_allow_other?")
+                    + "user_allow_other?"
+            )
         }
         let result = unsafe cfuse_session_read_requests(handle)
         guard result == 0 else { throw Failure(errno: -result, "cannot serve \(mountPoint)") }
@@ -73,13 +81,17 @@ package final class Session: @unchecked Sendable {
     }
 
     private static func withArguments(
-        _ words: [String], _ body: (inout fuse_args) -> OpaquePointer?
+        _ words: [String],
+        _ body: (inout fuse_args) -> OpaquePointer?
     ) -> OpaquePointer? {
         var pointers = unsafe words.map { unsafe strdup($0) }
         defer { unsafe pointers.forEach { unsafe free($0) } }
         return unsafe pointers.withUnsafeMutableBufferPointer { buffer in
             var args = unsafe fuse_args(
-                argc: Int32(buffer.count), argv: buffer.baseAddress, allocated: 0)
+                argc: Int32(buffer.count),
+                argv: buffer.baseAddress,
+                allocated: 0
+            )
             defer { unsafe fuse_opt_free_args(&args) }
             return unsafe body(&args)
         }
@@ -88,7 +100,10 @@ package final class Session: @unchecked Sendable {
     /// Answers requests until the filesystem is unmounted.
     package func serve() throws(Failure) {
         let result = unsafe cfuse_session_loop(
-            handle, Self.threadLimit, Self.idleThreadLimit)
+            handle,
+            Self.threadLimit,
+            Self.idleThreadLimit
+        )
         // ENODEV is how an unmount from outside looks to the loop.
         if result != 0, result != -ENODEV {
             throw Failure(errno: abs(result), "serving \(mountPoint) ended")
@@ -117,7 +132,9 @@ package final class Session: @unchecked Sendable {
             try file.write(Array("\(Self.readAheadKiB)\n".utf8).span, at: 0)
         } catch {
             logger.info(
-                "read-ahead stays at the kernel's default", metadata: ["cause": "\(error)"])
+                "read-ahead stays at the kernel's default",
+                metadata: ["cause": "\(error)"]
+            )
         }
     }
 

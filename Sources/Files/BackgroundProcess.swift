@@ -25,7 +25,12 @@ package struct BackgroundProcess: Sendable {
         unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         unsafe posix_spawn_file_actions_addopen(
-            &actions, 2, logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+            &actions,
+            2,
+            logPath,
+            O_WRONLY | O_CREAT | O_APPEND,
+            0o600
+        )
         unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], Self.noteDescriptor)
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)

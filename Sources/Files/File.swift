@@ -19,7 +19,9 @@ package final class File: Sendable {
 
     /// Opens `path`; with `.create` or `.createNew` the file gets `permissions`, less the umask.
     package convenience init(
-        _ path: String, _ mode: Mode, permissions: UInt32 = 0o600
+        _ path: String,
+        _ mode: Mode,
+        permissions: UInt32 = 0o600
     ) throws(Failure) {
         let descriptor = try systemCall("cannot open \(path)") {
             unsafe Glibc.open(path, mode.flags | O_CLOEXEC, permissions)
@@ -56,7 +58,9 @@ extension File {
     /// - Returns: the number of bytes appended.
     @discardableResult
     package func read(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Int {
         precondition(byteCount <= output.freeCapacity, "reads must fit the room given")
         var done = 0
@@ -65,8 +69,11 @@ extension File {
                 (buffer, initializedCount) throws(Failure) -> Int in
                 let count = try systemCall("cannot read \(path)") {
                     unsafe pread(
-                        descriptor, buffer.baseAddress.map { unsafe $0 + initializedCount },
-                        byteCount - done, off_t(offset + done))
+                        descriptor,
+                        buffer.baseAddress.map { unsafe $0 + initializedCount },
+                        byteCount - done,
+                        off_t(offset + done)
+                    )
                 }
                 initializedCount += count
                 return count
@@ -98,8 +105,11 @@ extension File {
             while done < buffer.count {
                 done += try systemCall("cannot write \(path)") {
                     unsafe pwrite(
-                        descriptor, buffer.baseAddress.map { unsafe $0 + done },
-                        buffer.count - done, off_t(offset + done))
+                        descriptor,
+                        buffer.baseAddress.map { unsafe $0 + done },
+                        buffer.count - done,
+                        off_t(offset + done)
+                    )
                 }
             }
         }
@@ -109,14 +119,18 @@ extension File {
     ///
     /// - Returns: the number of bytes appended; 0 at the end.
     package func readNext(
-        byteCount: Int, into output: inout OutputSpan<UInt8>
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Int {
         try unsafe output.withUnsafeMutableBufferPointer {
             (buffer, initializedCount) throws(Failure) -> Int in
             let room = min(byteCount, buffer.count - initializedCount)
             let count = try systemCall("cannot read \(path)") {
                 unsafe Glibc.read(
-                    descriptor, buffer.baseAddress.map { unsafe $0 + initializedCount }, room)
+                    descriptor,
+                    buffer.baseAddress.map { unsafe $0 + initializedCount },
+                    room
+                )
             }
             initializedCount += count
             return count
@@ -132,8 +146,10 @@ extension File {
             while done < buffer.count {
                 done += try systemCall("cannot write \(path)") {
                     unsafe Glibc.write(
-                        descriptor, buffer.baseAddress.map { unsafe $0 + done },
-                        buffer.count - done)
+                        descriptor,
+                        buffer.baseAddress.map { unsafe $0 + done },
+                        buffer.count - done
+                    )
                 }
             }
         }
@@ -205,7 +221,7 @@ extension File {
         do throws(Failure) {
             _ = try systemCall("cannot lock \(path)") { flock(descriptor, LOCK_EX | LOCK_NB) }
             return true
-        } catch where error.kind == .busy {
+        } catch  where error.kind == .busy {
             return false
         }
     }

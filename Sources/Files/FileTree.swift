@@ -17,7 +17,7 @@ package enum FileTree {
             _ = try systemCall("cannot make directory \(path)") {
                 unsafe mkdir(path, permissions)
             }
-        } catch where error.kind == .exists {
+        } catch  where error.kind == .exists {
             return
         }
     }
@@ -27,7 +27,7 @@ package enum FileTree {
         var raw = stat()
         do throws(Failure) {
             _ = try systemCall("cannot look at \(path)") { unsafe stat(path, &raw) }
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             return nil
         }
         return FileStatus(raw)
@@ -41,7 +41,7 @@ package enum FileTree {
     package static func remove(_ path: String) throws(Failure) {
         do throws(Failure) {
             _ = try systemCall("cannot remove \(path)") { unsafe unlink(path) }
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             return
         }
     }
@@ -50,7 +50,7 @@ package enum FileTree {
     package static func removeDirectory(_ path: String) throws(Failure) {
         do throws(Failure) {
             _ = try systemCall("cannot remove \(path)") { unsafe rmdir(path) }
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             return
         }
     }
@@ -94,7 +94,9 @@ package enum FileTree {
 
     /// Writes a small file whole: readers see the old bytes or the new, also after a power cut.
     package static func replace(
-        _ path: String, with bytes: [UInt8], permissions: UInt32 = 0o644
+        _ path: String,
+        with bytes: [UInt8],
+        permissions: UInt32 = 0o644
     ) throws(Failure) {
         let temporary = "\(path).new.\(getpid())"
         try remove(temporary)
@@ -128,7 +130,9 @@ package enum FileTree {
         }
         let unit = Int(raw.f_frsize)
         return FileSystemSpace(
-            totalByteCount: Int(raw.f_blocks) * unit, availableByteCount: Int(raw.f_bavail) * unit)
+            totalByteCount: Int(raw.f_blocks) * unit,
+            availableByteCount: Int(raw.f_bavail) * unit
+        )
     }
 
     /// The path without symbolic links and dots; the file must be there.

@@ -5,7 +5,8 @@ internal import Glibc
 ///
 /// `errno` is read on the line after the call that set it.
 func systemCall<Value: FixedWidthInteger & SignedInteger>(
-    _ what: @autoclosure () -> String, _ body: () -> Value
+    _ what: @autoclosure () -> String,
+    _ body: () -> Value
 ) throws(Failure) -> Value {
     while true {
         let value = body()

@@ -27,7 +27,9 @@ package final class ParkingLot: Sendable {
             let waiting = state.byInode[inode, default: 0]
             guard waiting < Self.limitPerInode, state.total < Self.limit else {
                 throw Failure(
-                    .noSource, "\(waiting) requests on this file wait for content already")
+                    .noSource,
+                    "\(waiting) requests on this file wait for content already"
+                )
             }
             state.byInode[inode] = waiting + 1
             state.total += 1

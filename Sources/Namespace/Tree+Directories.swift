@@ -15,14 +15,19 @@ extension Tree {
             guard let child = try child(name, of: node) else { continue }
             entries.append(
                 DirectoryEntry(
-                    name: name, inode: self.inode(of: child), kind: Self.kind(of: child)))
+                    name: name,
+                    inode: self.inode(of: child),
+                    kind: Self.kind(of: child)
+                )
+            )
         }
         return handles.insert(.directory(entries))
     }
 
     /// The entries of an open directory from position `start` on.
     package func entries(
-        of handle: UInt64, from start: Int
+        of handle: UInt64,
+        from start: Int
     ) throws(Failure) -> ArraySlice<DirectoryEntry> {
         guard case .directory(let entries) = handles[handle] else {
             throw Failure(.invalid, "this is no open directory")
@@ -38,8 +43,11 @@ extension Tree {
         case .directory(let directory):
             var names = Set(
                 templates.all().map(\.name)
-                    .filter { $0.hasPrefix(directory) && $0.segments.count > directory.segments.count }
-                    .map { $0.segments[directory.segments.count].text })
+                    .filter {
+                        $0.hasPrefix(directory) && $0.segments.count > directory.segments.count
+                    }
+                    .map { $0.segments[directory.segments.count].text }
+            )
             if directory.isEmpty { names.insert(Name.localScope) }
             if let newest = templates.template(named: directory)?.newest {
                 names.formUnion(files(of: newest))

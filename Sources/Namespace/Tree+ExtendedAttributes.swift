@@ -28,7 +28,8 @@ extension Tree {
 
     /// The value of an xattr; nil when the node has none of that name.
     package func extendedAttribute(
-        _ name: String, of inode: UInt64
+        _ name: String,
+        of inode: UInt64
     ) async throws(Failure) -> String? {
         guard name.hasPrefix(Self.attributePrefix) else { return nil }
         let key = String(name.dropFirst(Self.attributePrefix.count))

@@ -22,7 +22,9 @@ extension Tree {
             let version = try version(number, of: template)
             if file == TemplateRecord.fileName {
                 return Opened(
-                    handle: handles.insert(.bytes(version.recordJSON)), keepsPageCache: true)
+                    handle: handles.insert(.bytes(version.recordJSON)),
+                    keepsPageCache: true
+                )
             }
             if let problem = version.problem {
                 note(problem, of: inode)
@@ -33,13 +35,18 @@ extension Tree {
             }
             let content = templates.content(item.content, prefix: template)
             let handle = Handle.content(
-                content, template: template, version: number, inode: inode)
+                content,
+                template: template,
+                version: number,
+                inode: inode
+            )
             return Opened(handle: handles.insert(handle), keepsPageCache: true)
         case .machineInfo(let id):
             guard !forWriting else { throw Failure(.readOnly, "vm.json is written by ccnfs") }
             return Opened(
                 handle: handles.insert(.bytes(try machineInfo(try machine(id)))),
-                keepsPageCache: false)
+                keepsPageCache: false
+            )
         case .disk(let disk):
             if forWriting { try checkWritable() }
             return open(disk, inode: inode, forWriting: forWriting)
@@ -54,7 +61,8 @@ extension Tree {
         disk.noteOpened(forWriting: forWriting)
         return Opened(
             handle: handles.insert(.disk(disk, inode: inode, isWriter: forWriting)),
-            keepsPageCache: true)
+            keepsPageCache: true
+        )
     }
 
     package func close(_ handle: UInt64) {
@@ -80,7 +88,10 @@ extension Tree {
     /// Appends up to `byteCount` bytes to `output`, fewer at the end of the file. Never waits: nothing
     /// is appended when something has to be fetched.
     package func readResident(
-        _ number: UInt64, at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        _ number: UInt64,
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Residency {
         switch try handle(number) {
         case .content(let content, _, _, _):
@@ -98,7 +109,9 @@ extension Tree {
     }
 
     package func read(
-        _ number: UInt64, at offset: Int, byteCount: Int
+        _ number: UInt64,
+        at offset: Int,
+        byteCount: Int
     ) async throws(Failure) -> [UInt8] {
         switch try handle(number) {
         case .content(let content, _, _, _):
@@ -122,20 +135,26 @@ extension Tree {
     }
 
     package func write(
-        _ number: UInt64, _ bytes: Span<UInt8>, at offset: Int, fills: BlockFills? = nil
+        _ number: UInt64,
+        _ bytes: Span<UInt8>,
+        at offset: Int,
+        fills: BlockFills? = nil
     ) throws(Failure) -> Residency {
         try writableDisk(number).write(bytes, at: offset, fills: fills)
     }
 
     package func fills(
-        _ number: UInt64, forWriteAt offset: Int, byteCount: Int
+        _ number: UInt64,
+        forWriteAt offset: Int,
+        byteCount: Int
     ) async throws(Failure) -> BlockFills {
         try await writableDisk(number).fills(forWriteAt: offset, byteCount: byteCount)
     }
 
     /// Calls `completion` once everything answered so far on the file is durable, or why it is not.
     package func flush(
-        _ number: UInt64, completion: @escaping @Sendable (Failure?) -> Void
+        _ number: UInt64,
+        completion: @escaping @Sendable (Failure?) -> Void
     ) {
         guard case .disk(let disk, _, _) = handles[number] else { return completion(nil) }
         machines.flushQueue.flush(disk, completion: completion)
@@ -146,7 +165,10 @@ extension Tree {
     /// - Returns: the bytes cloned.
     /// - Throws: `.unsupported` where only a copy does; the kernel then copies.
     package func cloneRange(
-        from source: UInt64, at sourceOffset: Int, to target: UInt64, at targetOffset: Int,
+        from source: UInt64,
+        at sourceOffset: Int,
+        to target: UInt64,
+        at targetOffset: Int,
         byteCount: Int
     ) throws(Failure) -> Int {
         guard case .content(let content, let template, let version, _) = try handle(source) else {
@@ -158,9 +180,13 @@ extension Tree {
         do throws(Failure) {
             try disk.map(
                 Extent(
-                    start: targetOffset, byteCount: count, content: content,
-                    sourceStart: sourceOffset))
-        } catch where error.kind == .invalid {
+                    start: targetOffset,
+                    byteCount: count,
+                    content: content,
+                    sourceStart: sourceOffset
+                )
+            )
+        } catch  where error.kind == .invalid {
             throw Failure(.unsupported, "an unaligned range is copied, not cloned", cause: error)
         }
         try machines.noteTemplate(template, version: version, of: disk.row.vm)
@@ -171,7 +197,9 @@ extension Tree {
     ///
     /// - Returns: nil when there is none (`ENXIO`).
     package func seek(
-        _ number: UInt64, toData: Bool, from offset: Int
+        _ number: UInt64,
+        toData: Bool,
+        from offset: Int
     ) async throws(Failure) -> Int? {
         switch try handle(number) {
         case .content(let content, _, _, _):

@@ -32,7 +32,10 @@ extension Tree {
     func found(_ child: TreeNode, in parent: TreeNode) throws(Failure) -> Found {
         var attributes = try attributes(of: child)
         attributes.inode = inodes.inode(
-            of: child, identity: identity(of: child), isLookup: true)
+            of: child,
+            identity: identity(of: child),
+            isLookup: true
+        )
         let freshness: Freshness =
             if case .version = parent { .immutable } else { .changing }
         return Found(attributes: attributes, name: freshness)
@@ -82,7 +85,9 @@ extension Tree {
     }
 
     private func file(
-        _ name: String, of version: TemplateVersion, _ template: Name
+        _ name: String,
+        of version: TemplateVersion,
+        _ template: Name
     ) -> TreeNode? {
         let isRecord = name == TemplateRecord.fileName && !version.recordJSON.isEmpty
         guard isRecord || version.record?.item(named: name) != nil else { return nil }
@@ -121,7 +126,10 @@ extension Tree {
         case .machineInfo(let id):
             let machine = try machine(id)
             var attributes = owned(
-                machine.attributes, .file, size: try machineInfo(machine).count)
+                machine.attributes,
+                .file,
+                size: try machineInfo(machine).count
+            )
             attributes.mode = 0o444
             return attributes
         case .disk(let disk):
@@ -132,17 +140,32 @@ extension Tree {
 
     private func fixed(_ kind: NodeAttributes.Kind, mode: UInt32, size: Int) -> NodeAttributes {
         NodeAttributes(
-            inode: 0, kind: kind, mode: mode, userId: owner.userId, groupId: owner.groupId,
-            size: size, modified: started, linkCount: kind == .directory ? 2 : 1)
+            inode: 0,
+            kind: kind,
+            mode: mode,
+            userId: owner.userId,
+            groupId: owner.groupId,
+            size: size,
+            modified: started,
+            linkCount: kind == .directory ? 2 : 1
+        )
     }
 
     private func owned(
-        _ attributes: OwnedAttributes, _ kind: NodeAttributes.Kind, size: Int
+        _ attributes: OwnedAttributes,
+        _ kind: NodeAttributes.Kind,
+        size: Int
     ) -> NodeAttributes {
         NodeAttributes(
-            inode: 0, kind: kind, mode: attributes.mode, userId: attributes.userId,
-            groupId: attributes.groupId, size: size, modified: attributes.modified,
-            linkCount: kind == .directory ? 2 : 1)
+            inode: 0,
+            kind: kind,
+            mode: attributes.mode,
+            userId: attributes.userId,
+            groupId: attributes.groupId,
+            size: size,
+            modified: attributes.modified,
+            linkCount: kind == .directory ? 2 : 1
+        )
     }
 
     func version(_ number: Int, of template: Name) throws(Failure) -> TemplateVersion {
@@ -190,10 +213,12 @@ extension Tree {
         let info = Info(
             name: machine.name,
             created: Date(timeIntervalSince1970: Double(machine.created)).formatted(.iso8601),
-            template: machine.template?.uri, version: machine.templateVersion,
+            template: machine.template?.uri,
+            version: machine.templateVersion,
             disks: machine.disks.sorted { $0.key < $1.key }.map { name, disk in
                 .init(name: name, size: disk.size, writtenBytes: disk.writtenByteCount)
-            })
+            }
+        )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         do {

@@ -6,15 +6,22 @@ internal import Store
 extension Tree {
     /// `mkdir` in `localhost` makes a VM.
     package func makeDirectory(
-        _ name: String, in parent: UInt64, mode: UInt32, by caller: Caller
+        _ name: String,
+        in parent: UInt64,
+        mode: UInt32,
+        by caller: Caller
     ) throws(Failure) -> Found {
         try checkWritable()
         guard case .localhost = try node(parent) else {
             throw Failure(
-                .notPermitted, "directories are made in localhost; templates come by publishing")
+                .notPermitted,
+                "directories are made in localhost; templates come by publishing"
+            )
         }
         let machine = try machines.make(
-            named: name, attributes: attributes(mode: mode, caller))
+            named: name,
+            attributes: attributes(mode: mode, caller)
+        )
         return try found(.machine(id: machine.id), in: .localhost)
     }
 
@@ -27,7 +34,10 @@ extension Tree {
 
     /// A new file in a VM's directory is an empty disk.
     package func makeFile(
-        _ name: String, in parent: UInt64, mode: UInt32, by caller: Caller
+        _ name: String,
+        in parent: UInt64,
+        mode: UInt32,
+        by caller: Caller
     ) throws(Failure) -> (found: Found, opened: Opened) {
         try checkWritable()
         let node = try node(parent)
@@ -35,9 +45,11 @@ extension Tree {
             throw Failure(.notPermitted, "files are made in a VM's directory: they are its disks")
         }
         let disk = try machines.makeDisk(
-            named: name, in: try machine(id).name,
+            named: name,
+            in: try machine(id).name,
             // `cp` of a template's disk asks for the template's mode, under which nobody could write.
-            attributes: attributes(mode: mode | 0o600, caller))
+            attributes: attributes(mode: mode | 0o600, caller)
+        )
         let found = try found(.disk(disk), in: node)
         return (found, open(disk, inode: found.attributes.inode, forWriting: true))
     }
@@ -51,7 +63,10 @@ extension Tree {
     }
 
     package func rename(
-        _ name: String, in parent: UInt64, to newName: String, in newParent: UInt64
+        _ name: String,
+        in parent: UInt64,
+        to newName: String,
+        in newParent: UInt64
     ) throws(Failure) {
         try checkWritable()
         switch (try node(parent), try node(newParent)) {
@@ -59,15 +74,22 @@ extension Tree {
             try machines.rename(name, to: newName)
         case (.machine(let id), .machine(let newId)):
             try machines.renameDisk(
-                name, of: try machine(id).name, to: newName, of: try machine(newId).name)
+                name,
+                of: try machine(id).name,
+                to: newName,
+                of: try machine(newId).name
+            )
         default:
             throw Failure(
-                .notPermitted, "VMs are renamed inside localhost, disks inside and between VMs")
+                .notPermitted,
+                "VMs are renamed inside localhost, disks inside and between VMs"
+            )
         }
     }
 
     package func setAttributes(
-        of inode: UInt64, _ changes: AttributeChanges
+        of inode: UInt64,
+        _ changes: AttributeChanges
     ) throws(Failure) -> NodeAttributes {
         try checkWritable()
         switch try node(inode) {
@@ -89,12 +111,17 @@ extension Tree {
 
     private func attributes(mode: UInt32, _ caller: Caller) -> OwnedAttributes {
         OwnedAttributes(
-            mode: mode & 0o7777, userId: caller.userId, groupId: caller.groupId,
-            modified: Self.now())
+            mode: mode & 0o7777,
+            userId: caller.userId,
+            groupId: caller.groupId,
+            modified: Self.now()
+        )
     }
 
     private static let templatesAreFixed = Failure(
-        .readOnly, "templates do not change; publish a new version or withdraw one")
+        .readOnly,
+        "templates do not change; publish a new version or withdraw one"
+    )
 }
 
 extension AttributeChanges {

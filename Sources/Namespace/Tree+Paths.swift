@@ -28,8 +28,10 @@ extension Tree {
             }
             guard let next = try child(component, of: node) else {
                 throw Failure(
-                    .notFound, "there is no \(path) in the tree",
-                    hint: "name a file below the mount, or as /mycorp.com/app1/linuxvm/disk0")
+                    .notFound,
+                    "there is no \(path) in the tree",
+                    hint: "name a file below the mount, or as /mycorp.com/app1/linuxvm/disk0"
+                )
             }
             node = next
         }
@@ -44,7 +46,10 @@ extension Tree {
                 throw Failure(.invalid, "\(path) has no segments")
             }
             return .templateDisk(
-                templates.content(item.content, prefix: template), version: number, error: error)
+                templates.content(item.content, prefix: template),
+                version: number,
+                error: error
+            )
         case .machineInfo:
             throw Failure(.invalid, "\(path) has no segments")
         case .directory, .versions, .version, .tags, .tag, .localhost, .machine:

@@ -37,8 +37,12 @@ package final class Tree: Sendable {
 
     /// - Parameter owner: of everything that no caller made.
     package init(
-        templates: Templates, machines: VirtualMachines, stateDirectory: String, owner: Caller,
-        isReadOnly: Bool, logger: Logger
+        templates: Templates,
+        machines: VirtualMachines,
+        stateDirectory: String,
+        owner: Caller,
+        isReadOnly: Bool,
+        logger: Logger
     ) {
         self.templates = templates
         self.machines = machines
@@ -60,7 +64,9 @@ package final class Tree: Sendable {
         for name in names {
             for depth in 0..<name.segments.count {
                 handler(
-                    inode(of: .directory(name.prefix(depth))), name.segments[depth].text)
+                    inode(of: .directory(name.prefix(depth))),
+                    name.segments[depth].text
+                )
             }
             let items = templates.template(named: name)?.newest?.record
             let files = (items?.disks ?? []) + (items?.files ?? [])
@@ -103,7 +109,9 @@ package final class Tree: Sendable {
         }
         if isNew {
             logger.error(
-                "input/output error", metadata: ["inode": "\(inode)", "cause": "\(text)"])
+                "input/output error",
+                metadata: ["inode": "\(inode)", "cause": "\(text)"]
+            )
         }
     }
 

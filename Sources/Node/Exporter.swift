@@ -15,11 +15,17 @@ struct Exporter {
 
     /// - Parameter disk: nil for the first one.
     func export(
-        _ name: Name, version number: Int?, disk: String?, to path: String, format: String,
-        overwrite: Bool, session: any ControlSession
+        _ name: Name,
+        version number: Int?,
+        disk: String?,
+        to path: String,
+        format: String,
+        overwrite: Bool,
+        session: any ControlSession
     ) async throws(Failure) -> Export {
         let (version, record) = try templates.served(name, version: number)
-        let item = disk.map { wanted in record.disks.first { $0.name == wanted } }
+        let item =
+            disk.map { wanted in record.disks.first { $0.name == wanted } }
             ?? record.disks.first
         guard let item else {
             throw Failure(.notFound, "\(name) version \(version.number) has no \(disk ?? "disk")")
@@ -29,7 +35,11 @@ struct Exporter {
         let imageFormat = try ImageFormat.named(format)
         let writer = try await Threads.run { () throws(Failure) in
             try ImageWriters.open(
-                path: path, format: imageFormat, virtualSize: size, overwrite: overwrite)
+                path: path,
+                format: imageFormat,
+                virtualSize: size,
+                overwrite: overwrite
+            )
         }
         var written = 0
         do throws(Failure) {
@@ -44,7 +54,8 @@ struct Exporter {
                     }
                     written += count
                     await session.report(
-                        .work(what: "bytes", done: written, total: item.dataByteCount))
+                        .work(what: "bytes", done: written, total: item.dataByteCount)
+                    )
                 }
                 position = end
             }
@@ -54,7 +65,12 @@ struct Exporter {
             throw error
         }
         return Export(
-            template: name.uri, version: version.number, disk: item.name, path: path, size: size,
-            dataBytes: written)
+            template: name.uri,
+            version: version.number,
+            disk: item.name,
+            path: path,
+            size: size,
+            dataBytes: written
+        )
     }
 }

@@ -44,7 +44,9 @@ final class Fetcher: ContentSource {
         defer { leaveWindow() }
         let start = ContinuousClock.now
         let interest = Interest(
-            name: name, lifetimeMilliseconds: Self.interestLifetimeMilliseconds)
+            name: name,
+            lifetimeMilliseconds: Self.interestLifetimeMilliseconds
+        )
         while true {
             interestsSent.add(1, ordering: .relaxed)
             let failure: Failure

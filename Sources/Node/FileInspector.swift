@@ -24,9 +24,16 @@ struct FileInspector {
         case .templateDisk(let content, let version, let error):
             let bytes = try await content.localByteCount()
             return FileReport(
-                path: shown, kind: .templateDisk, size: content.descriptor.size,
-                template: content.prefix.uri, version: version, dataBytes: bytes.data,
-                localBytes: bytes.local, writtenBytes: 0, error: error)
+                path: shown,
+                kind: .templateDisk,
+                size: content.descriptor.size,
+                template: content.prefix.uri,
+                version: version,
+                dataBytes: bytes.data,
+                localBytes: bytes.local,
+                writtenBytes: 0,
+                error: error
+            )
         case .machineDisk(let disk, let error):
             var data = 0
             var local = 0
@@ -37,10 +44,16 @@ struct FileInspector {
             }
             let machine = homes.machines.machine(id: disk.row.vm)
             return FileReport(
-                path: shown, kind: .machineDisk, size: disk.size,
-                template: machine?.template?.uri, version: machine?.templateVersion,
-                dataBytes: data, localBytes: local, writtenBytes: disk.writtenByteCount,
-                error: error)
+                path: shown,
+                kind: .machineDisk,
+                size: disk.size,
+                template: machine?.template?.uri,
+                version: machine?.templateVersion,
+                dataBytes: data,
+                localBytes: local,
+                writtenBytes: disk.writtenByteCount,
+                error: error
+            )
         }
     }
 
@@ -68,8 +81,10 @@ struct FileInspector {
         case .templateDisk(let content, _, _):
             let size = content.descriptor.size
             return FileMap(
-                path: shown, size: size,
-                runs: try await runs(of: content, source: 0..<size, at: 0))
+                path: shown,
+                size: size,
+                runs: try await runs(of: content, source: 0..<size, at: 0)
+            )
         case .machineDisk(let disk, _):
             return FileMap(path: shown, size: disk.size, runs: try await runs(of: disk))
         }
@@ -94,8 +109,10 @@ struct FileInspector {
                 if let extent = base.extent {
                     let start = extent.sourceStart + position - extent.start
                     for run in try await self.runs(
-                        of: extent.content, source: start..<start + base.byteCount, at: position)
-                    {
+                        of: extent.content,
+                        source: start..<start + base.byteCount,
+                        at: position
+                    ) {
                         append(&runs, run.start, run.byteCount, run.kind, run.uri)
                     }
                 } else {
@@ -109,7 +126,9 @@ struct FileInspector {
 
     /// The runs of a part of a content, shown from `target` on.
     private func runs(
-        of content: SegmentedContent, source: Range<Int>, at target: Int
+        of content: SegmentedContent,
+        source: Range<Int>,
+        at target: Int
     ) async throws(Failure) -> [FileMap.Run] {
         var runs: [FileMap.Run] = []
         let segmentSize = content.descriptor.segmentSize
@@ -120,23 +139,38 @@ struct FileInspector {
             let part = segment.clamped(to: source)
             if part.lowerBound > position {
                 append(
-                    &runs, target + position - source.lowerBound, part.lowerBound - position, .hole)
+                    &runs,
+                    target + position - source.lowerBound,
+                    part.lowerBound - position,
+                    .hole
+                )
             }
             append(
-                &runs, target + part.lowerBound - source.lowerBound, part.count, .object,
-                ObjectName(ObjectRequest(id, under: content.prefix)).name.uri)
+                &runs,
+                target + part.lowerBound - source.lowerBound,
+                part.count,
+                .object,
+                ObjectName(ObjectRequest(id, under: content.prefix)).name.uri
+            )
             position = part.upperBound
         }
         if position < source.upperBound {
             append(
-                &runs, target + position - source.lowerBound, source.upperBound - position, .hole)
+                &runs,
+                target + position - source.lowerBound,
+                source.upperBound - position,
+                .hole
+            )
         }
         return runs
     }
 
     /// Adds a run; runs without an object of their own are joined.
     private func append(
-        _ runs: inout [FileMap.Run], _ start: Int, _ byteCount: Int, _ kind: FileMap.Run.Kind,
+        _ runs: inout [FileMap.Run],
+        _ start: Int,
+        _ byteCount: Int,
+        _ kind: FileMap.Run.Kind,
         _ uri: String? = nil
     ) {
         if let last = runs.last, last.kind == kind, last.uri == uri,

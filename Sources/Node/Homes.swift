@@ -26,7 +26,9 @@ final class Homes: Sendable {
 
     /// - Parameter source: asked for what is not here.
     init(
-        _ configuration: NodeConfiguration, source: any ContentSource, purpose: String,
+        _ configuration: NodeConfiguration,
+        source: any ContentSource,
+        purpose: String,
         logger: Logger
     ) throws(Failure) {
         let state = configuration.stateDirectory
@@ -46,14 +48,21 @@ final class Homes: Sendable {
         database = try StateDatabase(path: "\(state)/state.sqlite")
         store = LayeredStore(
             published: try ContentStore(directory: "\(state)/content"),
-            cache: try ContentStore(directory: "\(cache)/content"), source: source,
-            cacheLimit: configuration.cacheLimit, logger: logger)
+            cache: try ContentStore(directory: "\(cache)/content"),
+            source: source,
+            cacheLimit: configuration.cacheLimit,
+            logger: logger
+        )
         let templates = try Templates(database: database, store: store, logger: logger)
         self.templates = templates
         machines = try VirtualMachines(
-            database: database, overlaysDirectory: "\(state)/overlays",
-            bootId: try BootId.current(), reserve: reserve, logger: logger,
-            content: { templates.content($0, prefix: $1) })
+            database: database,
+            overlaysDirectory: "\(state)/overlays",
+            bootId: try BootId.current(),
+            reserve: reserve,
+            logger: logger,
+            content: { templates.content($0, prefix: $1) }
+        )
         nodeKey = try Self.nodeKey(in: state)
     }
 
@@ -69,8 +78,12 @@ final class Homes: Sendable {
 
     var editor: CatalogEditor {
         CatalogEditor(
-            store: store.published, database: database, templates: templates, nodeKey: nodeKey,
-            gate: gate)
+            store: store.published,
+            database: database,
+            templates: templates,
+            nodeKey: nodeKey,
+            gate: gate
+        )
     }
 
     /// Seconds since 1970.

@@ -2,11 +2,11 @@ internal import CCNx
 internal import Control
 internal import Disks
 internal import Dispatch
+internal import FUSE
 internal import Faces
 package import Failures
 internal import Files
 internal import Foundation
-internal import FUSE
 internal import Glibc
 package import Logging
 internal import Namespace
@@ -31,8 +31,11 @@ package final class Node: Sendable {
         self.logger = logger
         exchange = PacketExchange(routes: configuration.routes, logger: logger)
         operations = try NodeOperations(
-            configuration, exchange: exchange,
-            purpose: configuration.mountPoint.map { "mount \($0)" } ?? "node", logger: logger)
+            configuration,
+            exchange: exchange,
+            purpose: configuration.mountPoint.map { "mount \($0)" } ?? "node",
+            logger: logger
+        )
     }
 
     /// Serves until the mount ends or a signal asks for the end.
@@ -42,12 +45,17 @@ package final class Node: Sendable {
         let session = try mount()
         let control = try await ControlServer(
             path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
-            logger: logger)
+            logger: logger
+        )
         let homes = operations.homes
         let addresses = try await exchange.start(
             responder: Responder(
-                store: homes.store, database: homes.database, nodeKey: homes.nodeKey),
-            listening: configuration.listenAddresses)
+                store: homes.store,
+                database: homes.database,
+                nodeKey: homes.nodeKey
+            ),
+            listening: configuration.listenAddresses
+        )
         let serving = Task { [operations] in
             await control.serve { (request, session) async throws(Failure) in
                 try await operations.perform(request, session: session)
@@ -70,7 +78,11 @@ package final class Node: Sendable {
         options.isReadOnly = configuration.isReadOnly
         options.allowsOthers = configuration.allowsOthers
         return try Session(
-            mounting: operations.tree, at: mountPoint, options: options, logger: logger)
+            mounting: operations.tree,
+            at: mountPoint,
+            options: options,
+            logger: logger
+        )
     }
 
     /// - Returns: how the mount ended; success after a signal.

@@ -33,8 +33,10 @@ package struct NodeConfiguration: Sendable {
         package init(_ text: String) throws(Failure) {
             guard let equals = text.firstIndex(of: "=") else {
                 throw Failure(
-                    .usage, "route \"\(text)\" has no =",
-                    hint: "write it as ccnx:/mycorp.com=tcp:HOST:9695")
+                    .usage,
+                    "route \"\(text)\" has no =",
+                    hint: "write it as ccnx:/mycorp.com=tcp:HOST:9695"
+                )
             }
             let address = try FaceAddress(String(text[text.index(after: equals)...]))
             self.init(prefix: try Name(uri: String(text[..<equals])), address: address)

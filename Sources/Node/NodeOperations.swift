@@ -30,7 +30,9 @@ package final class NodeOperations: Sendable {
     private let catalogProblems = Mutex<[Name: String]>([:])
 
     init(
-        _ configuration: NodeConfiguration, exchange: PacketExchange, purpose: String,
+        _ configuration: NodeConfiguration,
+        exchange: PacketExchange,
+        purpose: String,
         logger: Logger
     ) throws(Failure) {
         self.configuration = configuration
@@ -39,26 +41,39 @@ package final class NodeOperations: Sendable {
         fetcher = Fetcher(exchange: exchange)
         homes = try Homes(configuration, source: fetcher, purpose: purpose, logger: logger)
         tree = Tree(
-            templates: homes.templates, machines: homes.machines,
+            templates: homes.templates,
+            machines: homes.machines,
             stateDirectory: configuration.stateDirectory,
             owner: Caller(userId: geteuid(), groupId: getegid()),
-            isReadOnly: configuration.isReadOnly, logger: logger)
+            isReadOnly: configuration.isReadOnly,
+            logger: logger
+        )
         publisher = Publisher(
-            store: homes.store.published, database: homes.database, templates: homes.templates,
-            editor: homes.editor, gate: homes.gate)
+            store: homes.store.published,
+            database: homes.database,
+            templates: homes.templates,
+            editor: homes.editor,
+            gate: homes.gate
+        )
     }
 
     /// Takes the homes for one command; there is nobody to ask for what is not here.
     package convenience init(
-        standalone configuration: NodeConfiguration, purpose: String, logger: Logger
+        standalone configuration: NodeConfiguration,
+        purpose: String,
+        logger: Logger
     ) throws(Failure) {
         try self.init(
-            configuration, exchange: PacketExchange(routes: [], logger: logger), purpose: purpose,
-            logger: logger)
+            configuration,
+            exchange: PacketExchange(routes: [], logger: logger),
+            purpose: purpose,
+            logger: logger
+        )
     }
 
     package func perform(
-        _ request: ControlRequest, session: any ControlSession
+        _ request: ControlRequest,
+        session: any ControlSession
     ) async throws(Failure) -> ControlResponse {
         switch request {
         case .listTemplates:
@@ -82,15 +97,23 @@ package final class NodeOperations: Sendable {
             return .published(try await publish(publication, session))
         case .deploy(let template, let version, let machine, let size):
             return .deployed(
-                try deploy(try Name(uri: template), version, as: machine, size: size))
+                try deploy(try Name(uri: template), version, as: machine, size: size)
+            )
         case .delete(let template, let version):
             return .deleted(try await delete(try Name(uri: template), version))
         case .export(let template, let version, let disk, let path, let format, let overwrite):
             let exporter = Exporter(templates: homes.templates)
             return .exported(
                 try await exporter.export(
-                    try Name(uri: template), version: version, disk: disk, to: path,
-                    format: format, overwrite: overwrite, session: session))
+                    try Name(uri: template),
+                    version: version,
+                    disk: disk,
+                    to: path,
+                    format: format,
+                    overwrite: overwrite,
+                    session: session
+                )
+            )
         case .status:
             return .status(try await status())
         case .fileStatus(let path):
@@ -138,17 +161,26 @@ package final class NodeOperations: Sendable {
                 }
                 details.append(
                     TemplateDetail.Item(
-                        name: item.name, size: item.content.size, dataBytes: item.dataByteCount,
-                        localBytes: local, root: item.content.root.hex,
-                        segmentSize: item.content.segmentSize))
+                        name: item.name,
+                        size: item.content.size,
+                        dataBytes: item.dataByteCount,
+                        localBytes: local,
+                        root: item.content.root.hex,
+                        segmentSize: item.content.segmentSize
+                    )
+                )
             }
             return details
         }
         return TemplateDetail(
-            name: name.uri, version: VersionSummary(version), parentVersion: record.parentVersion,
-            properties: record.properties, disks: try await items(record.disks),
+            name: name.uri,
+            version: VersionSummary(version),
+            parentVersion: record.parentVersion,
+            properties: record.properties,
+            disks: try await items(record.disks),
             files: try await items(record.files),
-            tags: template.tags.filter { $0.value == version.number }.keys.sorted())
+            tags: template.tags.filter { $0.value == version.number }.keys.sorted()
+        )
     }
 
     private func setTag(_ tag: String, of name: Name, to version: Int?) throws(Failure) {
@@ -156,8 +188,10 @@ package final class NodeOperations: Sendable {
         let template = try homes.templates.existing(name)
         if let version, template.version(version) == nil {
             throw Failure(
-                .notFound, "\(name) has no version \(version)",
-                hint: "see: ccnfs versions \(name)")
+                .notFound,
+                "\(name) has no version \(version)",
+                hint: "see: ccnfs versions \(name)"
+            )
         }
         try homes.editor.change(name.prefix(1), now: Homes.now) { (listing) throws(Failure) in
             listing.tags.removeAll { $0.template == name && $0.tag == tag }
@@ -168,7 +202,8 @@ package final class NodeOperations: Sendable {
     }
 
     private func publish(
-        _ publication: ControlRequest.Publication, _ session: any ControlSession
+        _ publication: ControlRequest.Publication,
+        _ session: any ControlSession
     ) async throws(Failure) -> PublishReport {
         let key = try PublicKey(pem: Array(publication.publicKeyPEM.utf8))
         let request = try PublishRequest(publication)
@@ -182,7 +217,7 @@ package final class NodeOperations: Sendable {
             continuation.finish()
             await reporting.value
             return report
-        } catch where error.kind == .noSpace {
+        } catch  where error.kind == .noSpace {
             await freeWhatFilledTheDisk()
             throw error
         }
@@ -199,28 +234,43 @@ package final class NodeOperations: Sendable {
     }
 
     private func publish(
-        _ request: PublishRequest, _ key: PublicKey, _ session: some ControlSession,
+        _ request: PublishRequest,
+        _ key: PublicKey,
+        _ session: some ControlSession,
         progress: @escaping @Sendable (PublishProgress) -> Void
     ) async throws(Failure) -> PublishReport {
         try await publisher.publish(
-            request, signer: SessionSigner(publicKey: key, session: session),
+            request,
+            signer: SessionSigner(publicKey: key, session: session),
             stream: { (byteCount) async throws(Failure) in
                 try await session.read(byteCount: byteCount)
             },
-            now: Homes.now, progress: progress)
+            now: Homes.now,
+            progress: progress
+        )
     }
 
     private func deploy(
-        _ template: Name, _ version: Int?, as name: String, size: Int?
+        _ template: Name,
+        _ version: Int?,
+        as name: String,
+        size: Int?
     ) throws(Failure) -> MachineSummary {
         if configuration.isReadOnly { throw Failure(.readOnly, "the node is read-only") }
         let owner = OwnedAttributes(
-            mode: 0o600, userId: geteuid(), groupId: getegid(),
-            modified: Int(Date().timeIntervalSince1970 * 1e9))
+            mode: 0o600,
+            userId: geteuid(),
+            groupId: getegid(),
+            modified: Int(Date().timeIntervalSince1970 * 1e9)
+        )
         let deployer = Deployer(
-            templates: homes.templates, machines: homes.machines, database: homes.database)
+            templates: homes.templates,
+            machines: homes.machines,
+            database: homes.database
+        )
         return MachineSummary(
-            try deployer.deploy(template, version: version, as: name, size: size, owner: owner))
+            try deployer.deploy(template, version: version, as: name, size: size, owner: owner)
+        )
     }
 
     private func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {
@@ -247,21 +297,29 @@ package final class NodeOperations: Sendable {
         var freed = Reclaimer.Report()
         do throws(Failure) {
             freed = try await reclaim()
-        } catch where error.kind == .busy {
+        } catch  where error.kind == .busy {
             // What was asked for is done; the space goes with the next reclaim.
             logger.info("nothing reclaimed after a delete", metadata: ["cause": "\(error)"])
         }
         return Deletion(
-            template: name.uri, versions: versions, freed: freed, keptFor: keptFor.map(\.name))
+            template: name.uri,
+            versions: versions,
+            freed: freed,
+            keptFor: keptFor.map(\.name)
+        )
     }
 
     private func reclaim() async throws(Failure) -> Reclaimer.Report {
         let reclaimer = Reclaimer(
-            local: homes.store, database: homes.database, gate: homes.gate,
-            reserve: homes.reserve)
+            local: homes.store,
+            database: homes.database,
+            gate: homes.gate,
+            reserve: homes.reserve
+        )
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: homes.machines.contentsInUse() + homes.templates.contentsInUse())
+            keeping: homes.machines.contentsInUse() + homes.templates.contentsInUse()
+        )
     }
 
     // MARK: Trust
@@ -269,21 +327,26 @@ package final class NodeOperations: Sendable {
     private func trustSummaries() throws(Failure) -> [TrustSummary] {
         try homes.database.trustEntries().map { (entry) throws(Failure) in
             TrustSummary(
-                prefix: entry.prefix.uri, keyId: entry.keyId.digest.hex,
-                algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)")
+                prefix: entry.prefix.uri,
+                keyId: entry.keyId.digest.hex,
+                algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)"
+            )
         }
     }
 
     private func addTrust(_ prefix: Name, _ pem: String) throws(Failure) {
         guard !prefix.isEmpty else {
             throw Failure(
-                .usage, "a key cannot be trusted for every name there is",
-                hint: "name at least the namespace: ccnx:/mycorp.com")
+                .usage,
+                "a key cannot be trusted for every name there is",
+                hint: "name at least the namespace: ccnx:/mycorp.com"
+            )
         }
         let key = try PublicKey(pem: Array(pem.utf8))
         _ = try homes.database.addTrust(
             TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
-            now: Homes.now)
+            now: Homes.now
+        )
         try homes.templates.reload()
     }
 
@@ -297,7 +360,8 @@ package final class NodeOperations: Sendable {
                 matches.isEmpty
                     ? "no key \(keyId) is trusted for \(prefix)"
                     : "\(keyId) is the beginning of several keys trusted for \(prefix)",
-                hint: "see: ccnfs trust list")
+                hint: "see: ccnfs trust list"
+            )
         }
         _ = try homes.database.removeTrust(prefix: prefix, keyId: entry.keyId)
         try homes.templates.reload()
@@ -308,8 +372,11 @@ package final class NodeOperations: Sendable {
     /// One look at the pointer of a namespace that another node is the repository of.
     func followCatalog(of namespace: Name) async {
         let follower = CatalogFollower(
-            namespace: namespace, store: homes.store, database: homes.database,
-            templates: homes.templates)
+            namespace: namespace,
+            store: homes.store,
+            database: homes.database,
+            templates: homes.templates
+        )
         do throws(Failure) {
             let pointer = try await fetcher.payload(of: Catalog.name(in: namespace))
             guard let id = ObjectId(bytes: pointer) else {
@@ -327,7 +394,8 @@ package final class NodeOperations: Sendable {
             if isNew {
                 logger.warning(
                     "catalog cannot be brought up to date; the last good one stays in use",
-                    metadata: ["name": "\(namespace)", "cause": "\(error)"])
+                    metadata: ["name": "\(namespace)", "cause": "\(error)"]
+                )
             }
         }
     }
@@ -356,34 +424,54 @@ package final class NodeOperations: Sendable {
         let known = try homes.database.catalogs()
         var catalogs = known.map { row in
             NodeStatus.CatalogReport(
-                namespace: row.namespace.uri, serial: row.serial, expires: row.expires,
-                isPublishedHere: row.publishedHere, problem: problems[row.namespace])
+                namespace: row.namespace.uri,
+                serial: row.serial,
+                expires: row.expires,
+                isPublishedHere: row.publishedHere,
+                problem: problems[row.namespace]
+            )
         }
         for (namespace, problem) in problems
         where !known.contains(where: { $0.namespace == namespace }) {
             catalogs.append(
                 NodeStatus.CatalogReport(
-                    namespace: namespace.uri, serial: 0, expires: 0, isPublishedHere: false,
-                    problem: problem))
+                    namespace: namespace.uri,
+                    serial: 0,
+                    expires: 0,
+                    isPublishedHere: false,
+                    problem: problem
+                )
+            )
         }
         return NodeStatus(
-            process: Int(getpid()), mountPoint: configuration.mountPoint,
-            stateDirectory: homes.stateDirectory, cacheDirectory: homes.cacheDirectory,
-            templates: homes.templates.all().count, machines: homes.machines.all().count,
-            published: try homes.store.published.usage(), cache: try homes.store.cache.usage(),
+            process: Int(getpid()),
+            mountPoint: configuration.mountPoint,
+            stateDirectory: homes.stateDirectory,
+            cacheDirectory: homes.cacheDirectory,
+            templates: homes.templates.all().count,
+            machines: homes.machines.all().count,
+            published: try homes.store.published.usage(),
+            cache: try homes.store.cache.usage(),
             store: homes.store.counters.values,
             interestsSent: fetcher.interestsSent.load(ordering: .relaxed),
             interestsReceived: Int(report?.counters.interestsReceived ?? 0),
-            pendingInterests: report?.pendingInterests ?? 0, parkedRequests: tree.parked.count,
+            pendingInterests: report?.pendingInterests ?? 0,
+            parkedRequests: tree.parked.count,
             faces: (report?.faces ?? []).map { face in
                 NodeStatus.FaceReport(
-                    address: face.address.description, isOutgoing: face.direction == .outgoing)
-            }, catalogs: catalogs)
+                    address: face.address.description,
+                    isOutgoing: face.direction == .outgoing
+                )
+            },
+            catalogs: catalogs
+        )
     }
 
     private func verify(_ session: any ControlSession) async throws(Failure) -> Verification {
         let (reports, continuation) = AsyncStream.makeStream(
-            of: ControlProgress.self, bufferingPolicy: .bufferingNewest(1))
+            of: ControlProgress.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
         let reporting = Task { for await progress in reports { await session.report(progress) } }
         defer { reporting.cancel() }
         let store = homes.store
@@ -401,7 +489,9 @@ package final class NodeOperations: Sendable {
         let cached = try await findings("cached segments", store.cache)
         continuation.finish()
         return Verification(
-            published: published, cache: cached,
-            stateProblems: try homes.database.integrityProblems())
+            published: published,
+            cache: cached,
+            stateProblems: try homes.database.integrityProblems()
+        )
     }
 }

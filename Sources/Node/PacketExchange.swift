@@ -2,8 +2,8 @@ internal import CCNx
 internal import Dispatch
 internal import Faces
 internal import Failures
-internal import Foundation
 internal import Forwarding
+internal import Foundation
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -51,10 +51,15 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     ///
     /// - Returns: the addresses really bound.
     func start(
-        responder: Responder, listening addresses: [FaceAddress]
+        responder: Responder,
+        listening addresses: [FaceAddress]
     ) async throws(Failure) -> [FaceAddress] {
         let table = FaceTable(
-            eventLoop: loop, events: self, firstFace: FaceId(1), logger: logger)
+            eventLoop: loop,
+            events: self,
+            firstFace: FaceId(1),
+            logger: logger
+        )
         loop.execute {
             self.table = table
             self.responder = responder
@@ -115,7 +120,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             } catch {
                 logger.warning(
                     "route not taken",
-                    metadata: ["prefix": "\(route.prefix)", "cause": "\(error)"])
+                    metadata: ["prefix": "\(route.prefix)", "cause": "\(error)"]
+                )
             }
         }
     }
@@ -127,7 +133,9 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     func faceDown(_ face: FaceId, because failure: Failure?) {
         if let failure {
             logger.info(
-                "face lost", metadata: ["face.id": "\(face)", "cause": "\(failure)"])
+                "face lost",
+                metadata: ["face.id": "\(face)", "cause": "\(failure)"]
+            )
         }
         carryOut(forwarder.faceDown(face, now: now))
     }
@@ -153,7 +161,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 if case .interest(let interest) = packet.packet {
                     complete(
                         interest.name,
-                        .failure(Failure(.timedOut, "nobody answered for \(interest.name)")))
+                        .failure(Failure(.timedOut, "nobody answered for \(interest.name)"))
+                    )
                 }
             case .cache:
                 // What this node asked for is kept by the one who asked, where it belongs on disk.
@@ -170,12 +179,16 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         switch code {
         case .noRoute where forwarder.nextHops(for: name).isEmpty:
             Failure(
-                .unavailable, "no face to a node that may have \(name) is up",
-                hint: "is its repository running and reachable? see: ccnfs status")
+                .unavailable,
+                "no face to a node that may have \(name) is up",
+                hint: "is its repository running and reachable? see: ccnfs status"
+            )
         case .noRoute:
             Failure(
-                .noSource, "no node that can be reached has \(name)",
-                hint: "publish it anew, or add a route to a node that has it")
+                .noSource,
+                "no node that can be reached has \(name)",
+                hint: "publish it anew, or add a route to a node that has it"
+            )
         case .congested, .noResources:
             Failure(.busy, "the next node is too busy to ask for \(name)")
         default:
@@ -196,11 +209,13 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             } catch {
                 self.logger.error(
                     "content store could not be read",
-                    metadata: ["name": "\(interest.name)", "cause": "\(error)"])
+                    metadata: ["name": "\(interest.name)", "cause": "\(error)"]
+                )
             }
             self.loop.execute { [answer] in
                 self.carryOut(
-                    self.forwarder.contentStoreAnswered(token, with: answer, now: self.now))
+                    self.forwarder.contentStoreAnswered(token, with: answer, now: self.now)
+                )
             }
         }
     }
@@ -232,7 +247,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             Report(
                 faces: self.table?.faces ?? [],
                 pendingInterests: self.forwarder.pendingInterestCount,
-                counters: self.forwarder.counters)
+                counters: self.forwarder.counters
+            )
         }.get()
     }
 }

@@ -11,8 +11,11 @@ internal import Templates
 extension TemplateSummary {
     init(_ template: Template) {
         self.init(
-            name: template.name.uri, newestVersion: template.newest?.number,
-            versions: template.versions.map(VersionSummary.init), tags: template.tags)
+            name: template.name.uri,
+            newestVersion: template.newest?.number,
+            versions: template.versions.map(VersionSummary.init),
+            tags: template.tags
+        )
     }
 }
 
@@ -20,23 +23,32 @@ extension VersionSummary {
     init(_ version: TemplateVersion) {
         let disks = version.record?.disks ?? []
         self.init(
-            version: version.number, problem: version.problem.map { "\($0.cause ?? $0)" },
-            publisher: version.record?.publisher.digest.hex, time: version.record?.time,
-            diskCount: disks.count, size: disks.reduce(0) { $0 + $1.content.size },
-            dataBytes: disks.reduce(0) { $0 + $1.dataByteCount })
+            version: version.number,
+            problem: version.problem.map { "\($0.cause ?? $0)" },
+            publisher: version.record?.publisher.digest.hex,
+            time: version.record?.time,
+            diskCount: disks.count,
+            size: disks.reduce(0) { $0 + $1.content.size },
+            dataBytes: disks.reduce(0) { $0 + $1.dataByteCount }
+        )
     }
 }
 
 extension MachineSummary {
     init(_ machine: VirtualMachine) {
         self.init(
-            name: machine.name, template: machine.template?.uri,
+            name: machine.name,
+            template: machine.template?.uri,
             templateVersion: machine.templateVersion,
             disks: machine.disks.sorted { $0.key < $1.key }.map { name, disk in
                 Disk(
-                    name: name, size: disk.size, writtenBytes: disk.writtenByteCount,
-                    problem: disk.row.failure)
-            })
+                    name: name,
+                    size: disk.size,
+                    writtenBytes: disk.writtenByteCount,
+                    problem: disk.row.failure
+                )
+            }
+        )
     }
 }
 
@@ -46,12 +58,16 @@ extension PublishRequest {
             template: try Name(uri: publication.template),
             disks: try publication.disks.map { (disk) throws(Failure) in
                 DiskSource(
-                    name: disk.name, path: disk.path,
-                    format: try disk.format.map(ImageFormat.named))
+                    name: disk.name,
+                    path: disk.path,
+                    format: try disk.format.map(ImageFormat.named)
+                )
             },
             properties: publication.properties,
             files: publication.files.map { FileSource(name: $0.name, bytes: $0.bytes) },
-            segmentSize: publication.segmentSize, isDryRun: publication.isDryRun)
+            segmentSize: publication.segmentSize,
+            isDryRun: publication.isDryRun
+        )
     }
 }
 

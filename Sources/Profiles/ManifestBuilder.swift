@@ -15,7 +15,9 @@ package struct ManifestBuilder {
 
     /// - Parameter position: higher than all before.
     package mutating func append(
-        _ id: ObjectId, at position: Int, emit: Emit
+        _ id: ObjectId,
+        at position: Int,
+        emit: Emit
     ) throws(Failure) {
         let index = position / ManifestNode.fanout
         if index != openIndex { try close(next: index, emit) }
@@ -27,7 +29,9 @@ package struct ManifestBuilder {
 
     /// Finishes the tree over `size` bytes.
     package mutating func finish(
-        size: Int, segmentSize: Int, emit: Emit
+        size: Int,
+        segmentSize: Int,
+        emit: Emit
     ) throws(Failure) -> ContentDescriptor {
         let levels = ManifestNode.levels(size: size, segmentSize: segmentSize)
         let root: ObjectId
@@ -48,7 +52,11 @@ package struct ManifestBuilder {
             root = nodes.first ?? .hole
         }
         return ContentDescriptor(
-            root: root, size: size, segmentSize: segmentSize, levels: levels)
+            root: root,
+            size: size,
+            segmentSize: segmentSize,
+            levels: levels
+        )
     }
 
     private mutating func close(next index: Int, _ emit: Emit) throws(Failure) {

@@ -74,7 +74,8 @@ package final class ManifestReader: Sendable {
     }
 
     private func walk(
-        _ id: ObjectId, level: Int,
+        _ id: ObjectId,
+        level: Int,
         _ body: (_ id: ObjectId, _ isSegment: Bool) throws(Failure) -> Void
     ) async throws(Failure) {
         if id.isHole { return }

@@ -20,8 +20,11 @@ package struct Extent: Sendable {
         let part = self.range.clamped(to: range)
         guard !part.isEmpty else { return nil }
         return Extent(
-            start: part.lowerBound, byteCount: part.count, content: content,
-            sourceStart: sourceStart + part.lowerBound - start)
+            start: part.lowerBound,
+            byteCount: part.count,
+            content: content,
+            sourceStart: sourceStart + part.lowerBound - start
+        )
     }
 
     /// Both as one, if `next` goes on where this ends, on the disk and in the same content.
@@ -30,8 +33,11 @@ package struct Extent: Sendable {
             next.content.descriptor == content.descriptor, next.content.prefix == content.prefix
         else { return nil }
         return Extent(
-            start: start, byteCount: byteCount + next.byteCount, content: content,
-            sourceStart: sourceStart)
+            start: start,
+            byteCount: byteCount + next.byteCount,
+            content: content,
+            sourceStart: sourceStart
+        )
     }
 }
 

@@ -54,7 +54,9 @@ extension SegmentedContent {
     ///
     /// - Throws: only what the disk below says; damage is dropped and reported as `.missing`.
     package func readResident(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>
     ) throws(Failure) -> Residency {
         let before = output.count
         var position = offset
@@ -73,7 +75,9 @@ extension SegmentedContent {
                 let result = try resident.image.readResident(
                     at: resident.position * resident.image.segmentSize + inSegment,
                     byteCount: count,
-                    into: &output, id: { leaf.ids[entry + $0 - resident.position] })
+                    into: &output,
+                    id: { leaf.ids[entry + $0 - resident.position] }
+                )
                 switch result {
                 case .complete:
                     position += count
@@ -177,7 +181,10 @@ extension SegmentedContent {
         let bytes = [UInt8](capacity: range.count) { output in
             do throws(Failure) {
                 let residency = try readResident(
-                    at: range.lowerBound, byteCount: range.count, into: &output)
+                    at: range.lowerBound,
+                    byteCount: range.count,
+                    into: &output
+                )
                 if case .complete = residency { complete = true }
             } catch {
                 failure = error
@@ -208,12 +215,16 @@ extension SegmentedContent {
         let bytes: [UInt8]
         do throws(Failure) {
             bytes = try await store.segment(
-                ObjectRequest(id, under: prefix), position: segment, root: descriptor.root,
-                segmentSize: size)
+                ObjectRequest(id, under: prefix),
+                position: segment,
+                root: descriptor.root,
+                segmentSize: size
+            )
         } catch {
             throw error.wrapped(
                 "bytes \(segment * size) to \(segment * size + byteCount - 1) of \(prefix) cannot"
-                    + " be had")
+                    + " be had"
+            )
         }
         guard bytes.count == byteCount else {
             throw Failure(
@@ -267,8 +278,8 @@ extension SegmentedContent {
         var found: [(position: Int, id: ObjectId)] = []
         let size = descriptor.segmentSize
         guard !range.isEmpty else { return [] }
-        for leafIndex in range.lowerBound / size / ManifestNode.fanout
-            ... (range.upperBound - 1) / size / ManifestNode.fanout
+        for leafIndex in range.lowerBound / size / ManifestNode.fanout...(range.upperBound - 1)
+            / size / ManifestNode.fanout
         {
             let ids = try await manifest.leaf(leafIndex)
             for (entry, id) in ids.enumerated() where !id.isHole {

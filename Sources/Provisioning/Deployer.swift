@@ -22,7 +22,11 @@ package struct Deployer: Sendable {
     ///   - size: bytes of the first disk, at least the template's; nil for the same.
     ///   - owner: attributes of the VM and its disks; `mode` is the disks'.
     package func deploy(
-        _ template: Name, version: Int?, as name: String, size: Int?, owner: OwnedAttributes
+        _ template: Name,
+        version: Int?,
+        as name: String,
+        size: Int?,
+        owner: OwnedAttributes
     ) throws(Failure) -> VirtualMachine {
         let (served, record) = try templates.served(template, version: version)
         guard let first = record.disks.first else {
@@ -33,7 +37,8 @@ package struct Deployer: Sendable {
                 throw Failure(
                     .invalid,
                     "\(first.name) of \(template) has \(first.content.size) bytes; a VM's disk cannot "
-                        + "be deployed smaller than that")
+                        + "be deployed smaller than that"
+                )
             }
             guard size % 512 == 0 else {
                 throw Failure(.usage, "\(size) bytes is no whole number of 512-byte sectors")
@@ -42,17 +47,27 @@ package struct Deployer: Sendable {
         let disks = record.disks.map { item in
             let content = templates.content(item.content, prefix: template)
             let extent = Extent(
-                start: 0, byteCount: item.content.size, content: content, sourceStart: 0)
+                start: 0,
+                byteCount: item.content.size,
+                content: content,
+                sourceStart: 0
+            )
             return VirtualMachines.NewDisk(
                 name: item.name,
                 size: item.name == first.name ? size ?? item.content.size : item.content.size,
-                attributes: owner, profile: Profile(extents: [extent]))
+                attributes: owner,
+                profile: Profile(extents: [extent])
+            )
         }
         var directory = owner
         directory.mode = 0o755
         let machine = try machines.make(
-            named: name, attributes: directory, template: template, templateVersion: served.number,
-            disks: disks)
+            named: name,
+            attributes: directory,
+            template: template,
+            templateVersion: served.number,
+            disks: disks
+        )
         try database.synchronize()
         return machine
     }

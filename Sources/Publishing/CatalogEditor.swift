@@ -20,7 +20,10 @@ package struct CatalogEditor: Sendable {
     private static let attemptLimit = 8
 
     package init(
-        store: ContentStore, database: StateDatabase, templates: Templates, nodeKey: PrivateKey,
+        store: ContentStore,
+        database: StateDatabase,
+        templates: Templates,
+        nodeKey: PrivateKey,
         gate: PublishingGate
     ) {
         self.store = store
@@ -34,7 +37,9 @@ package struct CatalogEditor: Sendable {
     ///   - delegation: signed by the namespace's owner, kept if there was none that verifies.
     ///   - now: seconds since 1970.
     package func change(
-        _ namespace: Name, delegation: [UInt8]? = nil, now: Int,
+        _ namespace: Name,
+        delegation: [UInt8]? = nil,
+        now: Int,
         _ edit: (inout Listing) throws(Failure) -> Void
     ) throws(Failure) {
         try checkIsOurs(namespace)
@@ -46,7 +51,7 @@ package struct CatalogEditor: Sendable {
                 try changeOnce(namespace, delegation, now, edit)
                 try templates.reload()
                 return
-            } catch where error.kind == .busy && attempt < Self.attemptLimit {
+            } catch  where error.kind == .busy && attempt < Self.attemptLimit {
                 continue
             }
         }
@@ -57,51 +62,73 @@ package struct CatalogEditor: Sendable {
         let known = try database.catalogs().first { $0.namespace == namespace }
         if let known, !known.publishedHere {
             throw Failure(
-                .readOnly, "the catalog of \(namespace) comes from another repository",
-                hint: "publish where that repository is")
+                .readOnly,
+                "the catalog of \(namespace) comes from another repository",
+                hint: "publish where that repository is"
+            )
         }
     }
 
     private func changeOnce(
-        _ namespace: Name, _ delegation: [UInt8]?, _ now: Int,
+        _ namespace: Name,
+        _ delegation: [UInt8]?,
+        _ now: Int,
         _ edit: (inout Listing) throws(Failure) -> Void
     ) throws(Failure) {
         let known = try database.catalogs().first { $0.namespace == namespace }
         var listing = Listing(
             versions: try database.versions().filter { $0.template.hasPrefix(namespace) },
-            tags: try database.tags().filter { $0.template.hasPrefix(namespace) })
+            tags: try database.tags().filter { $0.template.hasPrefix(namespace) }
+        )
         try edit(&listing)
         let catalog = Catalog(
-            namespace: namespace, serial: (known?.serial ?? 0) + 1,
+            namespace: namespace,
+            serial: (known?.serial ?? 0) + 1,
             expires: now + Catalog.lifetimeSeconds,
             listing: try SmallContent.store(listing.json(), in: store),
-            delegation: try validDelegation(namespace, known) ?? delegation)
+            delegation: try validDelegation(namespace, known) ?? delegation
+        )
         let signed = try catalog.signed(with: nodeKey, now: now)
         let id = ObjectId(of: signed)
         try store.insert([(id: id, bytes: signed)], durably: true)
         try database.commit(
             catalog: CatalogRow(
-                namespace: namespace, serial: catalog.serial, object: id, publishedHere: true,
-                expires: catalog.expires),
-            versions: listing.versions, tags: listing.tags)
+                namespace: namespace,
+                serial: catalog.serial,
+                object: id,
+                publishedHere: true,
+                expires: catalog.expires
+            ),
+            versions: listing.versions,
+            tags: listing.tags
+        )
     }
 
     /// The delegation in force; nil when there is none or it does not name this node's key.
     package func validDelegation(_ namespace: Name) throws(Failure) -> [UInt8]? {
         try validDelegation(
-            namespace, try database.catalogs().first { $0.namespace == namespace })
+            namespace,
+            try database.catalogs().first { $0.namespace == namespace }
+        )
     }
 
     private func validDelegation(
-        _ namespace: Name, _ known: CatalogRow?
+        _ namespace: Name,
+        _ known: CatalogRow?
     ) throws(Failure) -> [UInt8]? {
         guard let known, let signed = try store.smallObject(known.object) else { return nil }
         let catalog = try Catalog(
-            signed: signed, namespace: namespace, trust: templates.trust,
-            ownKey: nodeKey.publicKey)
+            signed: signed,
+            namespace: namespace,
+            trust: templates.trust,
+            ownKey: nodeKey.publicKey
+        )
         guard let bytes = catalog.delegation,
             let delegation = try? Delegation(
-                signed: bytes, namespace: namespace, trust: templates.trust),
+                signed: bytes,
+                namespace: namespace,
+                trust: templates.trust
+            ),
             delegation.key == nodeKey.publicKey
         else { return nil }
         return bytes

@@ -33,7 +33,9 @@ final class DiskReader: Sendable {
         let next = Atomic<Int>(0)
         let hasFailed = Atomic<Bool>(false)
         totalByteCount.store(
-            pieces.reduce(0) { $0 + ($1.isHole ? 0 : $1.byteCount) }, ordering: .relaxed)
+            pieces.reduce(0) { $0 + ($1.isHole ? 0 : $1.byteCount) },
+            ordering: .relaxed
+        )
         let lane = { @Sendable () throws(Failure) in
             while !hasFailed.load(ordering: .relaxed) {
                 let index = next.add(1, ordering: .relaxed).oldValue
@@ -75,7 +77,10 @@ final class DiskReader: Sendable {
         return hasData.enumerated().map { index, hasData in
             let offset = index * size
             return Piece(
-                offset: offset, byteCount: min(size, image.virtualSize - offset), isHole: !hasData)
+                offset: offset,
+                byteCount: min(size, image.virtualSize - offset),
+                isHole: !hasData
+            )
         }
     }
 
@@ -127,7 +132,8 @@ final class DiskReader: Sendable {
     }
 
     private static func bytes(
-        _ count: Int, _ fill: (inout OutputSpan<UInt8>) throws(Failure) -> Void
+        _ count: Int,
+        _ fill: (inout OutputSpan<UInt8>) throws(Failure) -> Void
     ) throws(Failure) -> [UInt8] {
         var failure: Failure?
         let bytes = [UInt8](capacity: count) { output in

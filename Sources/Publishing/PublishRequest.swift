@@ -40,8 +40,12 @@ package struct PublishRequest: Sendable {
     }
 
     package init(
-        template: Name, disks: [DiskSource], properties: [String: String] = [:],
-        files: [FileSource] = [], segmentSize: Int = 32 << 10, isDryRun: Bool = false
+        template: Name,
+        disks: [DiskSource],
+        properties: [String: String] = [:],
+        files: [FileSource] = [],
+        segmentSize: Int = 32 << 10,
+        isDryRun: Bool = false
     ) {
         self.template = template
         self.disks = disks

@@ -27,7 +27,10 @@ package final class Publisher: Sendable {
     private static let progressInterval = Duration.milliseconds(200)
 
     package init(
-        store: ContentStore, database: StateDatabase, templates: Templates, editor: CatalogEditor,
+        store: ContentStore,
+        database: StateDatabase,
+        templates: Templates,
+        editor: CatalogEditor,
         gate: PublishingGate
     ) {
         self.store = store
@@ -41,7 +44,10 @@ package final class Publisher: Sendable {
     ///   - stream: raw bytes for the disk without a path; fewer than asked for only at the end.
     ///   - now: seconds since 1970.
     package func publish(
-        _ request: PublishRequest, signer: some Signer, stream: Stream?, now: Int,
+        _ request: PublishRequest,
+        signer: some Signer,
+        stream: Stream?,
+        now: Int,
         progress: @escaping @Sendable (PublishProgress) -> Void
     ) async throws(Failure) -> PublishReport {
         let clock = ContinuousClock()
@@ -53,16 +59,30 @@ package final class Publisher: Sendable {
         var reports: [PublishReport.DiskReport] = []
         for source in request.disks {
             let (item, report) = try await publish(
-                source, of: request, stream: stream, since: start, progress: progress)
+                source,
+                of: request,
+                stream: stream,
+                since: start,
+                progress: progress
+            )
             disks.append(item)
             reports.append(report)
         }
         var report = PublishReport(
-            template: request.template.uri, version: try nextVersion(of: request.template),
-            isDryRun: request.isDryRun, disks: reports, seconds: 0)
+            template: request.template.uri,
+            version: try nextVersion(of: request.template),
+            isDryRun: request.isDryRun,
+            disks: reports,
+            seconds: 0
+        )
         if !request.isDryRun {
             report.version = try await commit(
-                request, disks: disks, files: try files(of: request), signer: signer, now: now)
+                request,
+                disks: disks,
+                files: try files(of: request),
+                signer: signer,
+                now: now
+            )
         }
         report.seconds = (clock.now - start).seconds
         return report
@@ -76,7 +96,8 @@ package final class Publisher: Sendable {
             throw Failure(
                 .untrusted,
                 "key \(signer.publicKey.keyId) may not sign for \(name) on this node",
-                hint: "if it should: ccnfs trust add \(name.prefix(1).uri) PUBLIC-KEY-FILE")
+                hint: "if it should: ccnfs trust add \(name.prefix(1).uri) PUBLIC-KEY-FILE"
+            )
         }
         try editor.checkIsOurs(name.prefix(1))
         guard !request.disks.isEmpty else { throw Failure(.usage, "there is no image to publish") }
@@ -86,7 +107,8 @@ package final class Publisher: Sendable {
             throw Failure(
                 .tooLarge,
                 "a template may have up to \(PublishRequest.diskLimit) disks and "
-                    + "\(PublishRequest.fileLimit) files")
+                    + "\(PublishRequest.fileLimit) files"
+            )
         }
         guard ContentDescriptor.segmentSizes.contains(request.segmentSize) else {
             throw Failure(.usage, "the segment size is 4K, 8K, 16K or 32K")
@@ -102,7 +124,8 @@ package final class Publisher: Sendable {
             throw Failure(
                 .tooLarge,
                 "\(file.name) has \(file.bytes.count) bytes, a carried file may have "
-                    + "\(PublishRequest.fileByteLimit)")
+                    + "\(PublishRequest.fileByteLimit)"
+            )
         }
     }
 
@@ -114,20 +137,29 @@ package final class Publisher: Sendable {
     // MARK: Disks and files
 
     private func publish(
-        _ source: PublishRequest.DiskSource, of request: PublishRequest, stream: Stream?,
+        _ source: PublishRequest.DiskSource,
+        of request: PublishRequest,
+        stream: Stream?,
         since start: ContinuousClock.Instant,
         progress: @escaping @Sendable (PublishProgress) -> Void
     ) async throws(Failure) -> (TemplateRecord.Item, PublishReport.DiskReport) {
         let sink = SegmentSink(
-            store: store, segmentSize: request.segmentSize, isDryRun: request.isDryRun)
+            store: store,
+            segmentSize: request.segmentSize,
+            isDryRun: request.isDryRun
+        )
         let reader = DiskReader(sink: sink)
         let report = { @Sendable in
             let total = reader.totalByteCount.load(ordering: .relaxed)
             progress(
                 PublishProgress(
-                    disk: source.name, doneBytes: reader.doneByteCount.load(ordering: .relaxed),
-                    totalBytes: total < 0 ? nil : total, newBytes: sink.counts.newBytes,
-                    seconds: (ContinuousClock.now - start).seconds))
+                    disk: source.name,
+                    doneBytes: reader.doneByteCount.load(ordering: .relaxed),
+                    totalBytes: total < 0 ? nil : total,
+                    newBytes: sink.counts.newBytes,
+                    seconds: (ContinuousClock.now - start).seconds
+                )
+            )
         }
         let ticker = Task {
             while !Task.isCancelled {
@@ -152,26 +184,38 @@ package final class Publisher: Sendable {
         let counts = sink.counts
         return (
             TemplateRecord.Item(
-                name: source.name, content: content,
-                dataByteCount: counts.newBytes + counts.knownBytes),
+                name: source.name,
+                content: content,
+                dataByteCount: counts.newBytes + counts.knownBytes
+            ),
             PublishReport.DiskReport(
-                name: source.name, size: size, root: content.root.hex, segments: counts.segments,
-                holes: content.segmentCount - counts.segments, newSegments: counts.newSegments,
-                knownSegments: counts.segments - counts.newSegments, newBytes: counts.newBytes,
-                knownBytes: counts.knownBytes)
+                name: source.name,
+                size: size,
+                root: content.root.hex,
+                segments: counts.segments,
+                holes: content.segmentCount - counts.segments,
+                newSegments: counts.newSegments,
+                knownSegments: counts.segments - counts.newSegments,
+                newBytes: counts.newBytes,
+                knownBytes: counts.knownBytes
+            )
         )
     }
 
     private func readAll(
-        _ source: PublishRequest.DiskSource, with reader: DiskReader, _ stream: Stream?
+        _ source: PublishRequest.DiskSource,
+        with reader: DiskReader,
+        _ stream: Stream?
     ) async throws(Failure) -> Int {
         guard let path = source.path else {
             guard let stream else { throw Failure(.usage, "there is no stream to read from") }
             let size = try await reader.read(stream: stream)
             guard size > 0, size % 512 == 0 else {
                 throw Failure(
-                    .invalid, "standard input gave \(size) bytes, which is no whole number of sectors",
-                    hint: "what feeds it may have failed half-way")
+                    .invalid,
+                    "standard input gave \(size) bytes, which is no whole number of sectors",
+                    hint: "what feeds it may have failed half-way"
+                )
             }
             return size
         }
@@ -190,7 +234,11 @@ package final class Publisher: Sendable {
             let content = try SmallContent.store(file.bytes, in: store)
             items.append(
                 TemplateRecord.Item(
-                    name: file.name, content: content, dataByteCount: file.bytes.count))
+                    name: file.name,
+                    content: content,
+                    dataByteCount: file.bytes.count
+                )
+            )
         }
         return items
     }
@@ -198,8 +246,11 @@ package final class Publisher: Sendable {
     // MARK: Becoming visible
 
     private func commit(
-        _ request: PublishRequest, disks: [TemplateRecord.Item], files: [TemplateRecord.Item],
-        signer: some Signer, now: Int
+        _ request: PublishRequest,
+        disks: [TemplateRecord.Item],
+        files: [TemplateRecord.Item],
+        signer: some Signer,
+        now: Int
     ) async throws(Failure) -> Int {
         try await Threads.run { [store] () throws(Failure) in try store.synchronize() }
         let namespace = request.template.prefix(1)
@@ -208,15 +259,22 @@ package final class Publisher: Sendable {
         while true {
             let version = try nextVersion(of: request.template)
             let record = TemplateRecord(
-                name: request.template, version: version,
+                name: request.template,
+                version: version,
                 parentVersion: version > 1 ? version - 1 : nil,
-                publisher: signer.publicKey.keyId, time: now, properties: request.properties,
-                disks: disks, files: files)
+                publisher: signer.publicKey.keyId,
+                time: now,
+                properties: request.properties,
+                disks: disks,
+                files: files
+            )
             let name = request.template.appending(.name("@record"))
                 .appending(.name(String(version))).appending(.chunk(0))
             let object = ContentObject(name: name, payload: try record.json())
             let signed = try await signer.sign(
-                object, signatureTimeMilliseconds: UInt64(now) * 1000)
+                object,
+                signatureTimeMilliseconds: UInt64(now) * 1000
+            )
             try check(signed, isSigned: object, of: request.template)
             guard signed.count <= ContentStore.smallObjectLimit else {
                 throw Failure(.tooLarge, "the template record has \(signed.count) bytes")
@@ -224,7 +282,11 @@ package final class Publisher: Sendable {
             let id = ObjectId(of: signed)
             try store.insert([(id: id, bytes: signed)], durably: true)
             let row = VersionRow(
-                template: request.template, version: version, record: id, publishedHere: true)
+                template: request.template,
+                version: version,
+                record: id,
+                publishedHere: true
+            )
             var isTaken = false
             try editor.change(namespace, delegation: delegation, now: now) {
                 (listing) throws(Failure) in
@@ -239,7 +301,9 @@ package final class Publisher: Sendable {
 
     /// A version whose record nobody believes must not become visible.
     private func check(
-        _ signed: [UInt8], isSigned object: ContentObject, of template: Name
+        _ signed: [UInt8],
+        isSigned object: ContentObject,
+        of template: Name
     ) throws(Failure) {
         let packet = try PacketDecoder.decode(signed)
         guard packet.packet == .contentObject(object) else {
@@ -250,14 +314,17 @@ package final class Publisher: Sendable {
 
     /// A delegation of the catalog to this node's key, when one is needed and this key may give it.
     private func newDelegation(
-        of namespace: Name, _ signer: some Signer, now: Int
+        of namespace: Name,
+        _ signer: some Signer,
+        now: Int
     ) async throws(Failure) -> [UInt8]? {
         let mayDelegate =
             try templates.trust.key(signer.publicKey.keyId, speakingFor: namespace) != nil
         guard mayDelegate, try editor.validDelegation(namespace) == nil else { return nil }
         return try await signer.sign(
             try Delegation.draft(to: editor.nodeKey.publicKey, namespace: namespace),
-            signatureTimeMilliseconds: UInt64(now) * 1000)
+            signatureTimeMilliseconds: UInt64(now) * 1000
+        )
     }
 }
 

@@ -17,7 +17,10 @@ package final class PublishingGate: Sendable {
         try state.withLock { (state) throws(Failure) in
             guard !state.isReclaiming else {
                 throw Failure(
-                    .busy, "space is being reclaimed at the moment", hint: "try again in a moment")
+                    .busy,
+                    "space is being reclaimed at the moment",
+                    hint: "try again in a moment"
+                )
             }
             state.publishes += 1
         }
@@ -29,8 +32,10 @@ package final class PublishingGate: Sendable {
         try state.withLock { (state) throws(Failure) in
             guard state.publishes == 0, !state.isReclaiming else {
                 throw Failure(
-                    .busy, "a publish is under way, so nothing is reclaimed now",
-                    hint: "afterwards: ccnfs reclaim")
+                    .busy,
+                    "a publish is under way, so nothing is reclaimed now",
+                    hint: "afterwards: ccnfs reclaim"
+                )
             }
             state.isReclaiming = true
         }

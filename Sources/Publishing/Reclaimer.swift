@@ -24,7 +24,10 @@ package struct Reclaimer: Sendable {
     }
 
     package init(
-        local: LayeredStore, database: StateDatabase, gate: PublishingGate, reserve: SpaceReserve
+        local: LayeredStore,
+        database: StateDatabase,
+        gate: PublishingGate,
+        reserve: SpaceReserve
     ) {
         store = local.published
         self.local = local
@@ -35,7 +38,8 @@ package struct Reclaimer: Sendable {
 
     /// - Parameter contents: what disks map to and what is open.
     package func reclaim(
-        templates: Templates, keeping contents: [SegmentedContent]
+        templates: Templates,
+        keeping contents: [SegmentedContent]
     ) async throws(Failure) -> Report {
         try gate.enterReclaim()
         defer { gate.leaveReclaim() }
@@ -44,7 +48,9 @@ package struct Reclaimer: Sendable {
             kept.insert(catalog.object)
             guard let signed = try store.smallObject(catalog.object) else { continue }
             let content = templates.content(
-                try Catalog.listing(of: signed), prefix: catalog.namespace)
+                try Catalog.listing(of: signed),
+                prefix: catalog.namespace
+            )
             kept.formUnion(try await reachable(from: [content]))
         }
         for row in try database.versions() where row.publishedHere {
@@ -56,8 +62,10 @@ package struct Reclaimer: Sendable {
                 throw Failure(
                     .corrupt,
                     "the record of \(row.template) version \(row.version) cannot be read, so nothing "
-                        + "is reclaimed", cause: templates.template(named: row.template)?
-                        .version(row.version)?.problem)
+                        + "is reclaimed",
+                    cause: templates.template(named: row.template)?
+                        .version(row.version)?.problem
+                )
             }
             let items = (record.disks + record.files).map {
                 templates.content($0.content, prefix: row.template)

@@ -66,8 +66,11 @@ final class SegmentSink: Sendable {
             if segment.isZero { continue }
             segments.append(
                 Segment(
-                    position: first + start / segmentSize, id: ObjectId(of: segment),
-                    byteCount: segment.count))
+                    position: first + start / segmentSize,
+                    id: ObjectId(of: segment),
+                    byteCount: segment.count
+                )
+            )
         }
         let wanted = try claimUnknown(segments)
         if !isDryRun { try write(wanted, from: span, firstSegment: first) }
@@ -87,14 +90,18 @@ final class SegmentSink: Sendable {
     }
 
     private func write(
-        _ segments: [Segment], from span: Span<UInt8>, firstSegment first: Int
+        _ segments: [Segment],
+        from span: Span<UInt8>,
+        firstSegment first: Int
     ) throws(Failure) {
         guard let low = segments.first?.position, let high = segments.last?.position else { return }
         let image = try image()
         for segment in segments {
             let start = (segment.position - first) * segmentSize
             try image.write(
-                span.extracting(start..<start + segment.byteCount), at: segment.position)
+                span.extracting(start..<start + segment.byteCount),
+                at: segment.position
+            )
         }
         image.startWriteback(at: low, count: high - low + 1)
     }
@@ -113,7 +120,9 @@ final class SegmentSink: Sendable {
     ///
     /// - Returns: a full batch to be recorded.
     private func finish(
-        _ piece: Int, _ segments: [Segment], new: [Segment]
+        _ piece: Int,
+        _ segments: [Segment],
+        new: [Segment]
     ) throws(Failure) -> [(id: ObjectId, place: SegmentPlace)] {
         try state.withLock { (state) throws(Failure) in
             if let image = state.image {

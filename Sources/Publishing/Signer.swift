@@ -19,9 +19,13 @@ package struct KeySigner: Signer {
     package var publicKey: PublicKey { key.publicKey }
 
     package func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
         try SignedContentObject.sign(
-            object, with: key, signatureTimeMilliseconds: signatureTimeMilliseconds)
+            object,
+            with: key,
+            signatureTimeMilliseconds: signatureTimeMilliseconds
+        )
     }
 }

@@ -8,7 +8,8 @@ enum SmallContent {
 
     /// Stores the bytes and their manifest; durable with the next durable insert.
     static func store(
-        _ bytes: [UInt8], in store: ContentStore
+        _ bytes: [UInt8],
+        in store: ContentStore
     ) throws(Failure) -> ContentDescriptor {
         var objects: [(id: ObjectId, bytes: [UInt8])] = []
         let descriptor = try manifest(of: bytes) { id, bytes in
@@ -20,7 +21,8 @@ enum SmallContent {
 
     /// The manifest of the bytes; `emit` gets every object of it once a mention.
     static func manifest(
-        of bytes: [UInt8], emit: (ObjectId, [UInt8]) -> Void
+        of bytes: [UInt8],
+        emit: (ObjectId, [UInt8]) -> Void
     ) throws(Failure) -> ContentDescriptor {
         var builder = ManifestBuilder()
         for start in stride(from: 0, to: bytes.count, by: segmentSize) {

@@ -18,7 +18,10 @@ package struct CatalogFollower: Sendable {
     private static let listingByteLimit = 64 << 20
 
     package init(
-        namespace: Name, store: LayeredStore, database: StateDatabase, templates: Templates
+        namespace: Name,
+        store: LayeredStore,
+        database: StateDatabase,
+        templates: Templates
     ) {
         self.namespace = namespace
         self.store = store
@@ -36,29 +39,44 @@ package struct CatalogFollower: Sendable {
         if known?.object == pointer { return try await fetchMissingRecords() }
         let signed = try await store.object(ObjectRequest(pointer, under: namespace))
         let catalog = try Catalog(
-            signed: signed, namespace: namespace, trust: templates.trust, ownKey: nil)
+            signed: signed,
+            namespace: namespace,
+            trust: templates.trust,
+            ownKey: nil
+        )
         if let known, catalog.serial <= known.serial {
             throw Failure(
                 .untrusted,
                 "the repository of \(namespace) offers catalog \(catalog.serial), "
-                    + "\(known.serial) is known already")
+                    + "\(known.serial) is known already"
+            )
         }
         guard catalog.listing.size <= Self.listingByteLimit else {
             throw Failure(
-                .tooLarge, "the listing of \(namespace) has \(catalog.listing.size) bytes")
+                .tooLarge,
+                "the listing of \(namespace) has \(catalog.listing.size) bytes"
+            )
         }
         let content = templates.content(catalog.listing, prefix: namespace)
         let listing = try Listing(
             json: try await content.read(at: 0, byteCount: catalog.listing.size),
-            namespace: namespace, publishedHere: false)
+            namespace: namespace,
+            publishedHere: false
+        )
         for row in listing.versions where row.withdrawn == nil {
             _ = try await store.object(ObjectRequest(row.record, under: row.template))
         }
         try database.commit(
             catalog: CatalogRow(
-                namespace: namespace, serial: catalog.serial, object: pointer,
-                publishedHere: false, expires: catalog.expires),
-            versions: listing.versions, tags: listing.tags)
+                namespace: namespace,
+                serial: catalog.serial,
+                object: pointer,
+                publishedHere: false,
+                expires: catalog.expires
+            ),
+            versions: listing.versions,
+            tags: listing.tags
+        )
         try templates.reload()
         return true
     }

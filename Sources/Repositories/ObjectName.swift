@@ -32,15 +32,19 @@ package struct ObjectName: Hashable, Sendable {
     /// - Returns: nil for names of anything else, and for other spellings of an object's name.
     package init?(_ name: Name) {
         let segments = name.segments
-        guard segments.count > 4, let chunk = name.chunkNumber(), chunk < 1 << 31 else { return nil }
+        guard segments.count > 4, let chunk = name.chunkNumber(), chunk < 1 << 31 else {
+            return nil
+        }
         let tail = Array(segments.suffix(4))
         guard tail[0] == Self.marker, let id = ObjectId(bytes: tail[1].value),
             let chunkSize = Int(String(decoding: tail[2].value, as: UTF8.self)),
             (1...Self.chunkSizeLimit).contains(chunkSize)
         else { return nil }
         self.init(
-            ObjectRequest(id, under: name.prefix(segments.count - 4)), chunkSize: chunkSize,
-            chunk: Int(chunk))
+            ObjectRequest(id, under: name.prefix(segments.count - 4)),
+            chunkSize: chunkSize,
+            chunk: Int(chunk)
+        )
         guard self.name == name else { return nil }
     }
 }

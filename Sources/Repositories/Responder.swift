@@ -54,7 +54,9 @@ package struct Responder: Sendable {
             ContentObject(
                 name: asked.name,
                 payload: start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end]),
-                endChunkNumber: UInt64(lastChunk)))
+                endChunkNumber: UInt64(lastChunk)
+            )
+        )
     }
 
     private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> [UInt8]? {
@@ -62,8 +64,12 @@ package struct Responder: Sendable {
         guard let row else { return nil }
         return try SignedContentObject.sign(
             ContentObject(
-                name: Catalog.name(in: namespace), payload: row.object.bytes,
-                expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds),
-            with: nodeKey, signatureTimeMilliseconds: now)
+                name: Catalog.name(in: namespace),
+                payload: row.object.bytes,
+                expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds
+            ),
+            with: nodeKey,
+            signatureTimeMilliseconds: now
+        )
     }
 }

@@ -27,7 +27,9 @@ package struct NoSource: ContentSource {
 
     package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
         throw Failure(
-            .noSource, "object \(request.id) of \(request.prefix) is not here and there is no route",
-            hint: "add one: --route \(request.prefix.prefix(1).uri)=tcp:HOST:9695")
+            .noSource,
+            "object \(request.id) of \(request.prefix) is not here and there is no route",
+            hint: "add one: --route \(request.prefix.prefix(1).uri)=tcp:HOST:9695"
+        )
     }
 }

@@ -69,19 +69,26 @@ extension ContentStore {
             return images.withLock { images in
                 if let open = images[number] { return open }
                 let image = SegmentImage(
-                    number: number, segmentSize: parsed.segmentSize, file: file)
+                    number: number,
+                    segmentSize: parsed.segmentSize,
+                    file: file
+                )
                 images[number] = image
                 return image
             }
         }
         throw Failure(
-            .corrupt, "image file \(number) is missing from \(directory)/images",
-            hint: "run: ccnfs verify --rebuild")
+            .corrupt,
+            "image file \(number) is missing from \(directory)/images",
+            hint: "run: ccnfs verify --rebuild"
+        )
     }
 
     /// A new image file. Its segments are found once ``record(_:)`` has told the index of them.
-    package func makeImage(segmentSize: Int, root: ObjectId? = nil) throws(Failure) -> SegmentImage {
-        let taken = try FileTree.names(in: "\(directory)/images")
+    package func makeImage(segmentSize: Int, root: ObjectId? = nil) throws(Failure) -> SegmentImage
+    {
+        let taken =
+            try FileTree.names(in: "\(directory)/images")
             .compactMap { SegmentImage.parse(fileName: $0)?.number }.max() ?? 0
         let number = try index.addImage(root: root, atLeast: taken + 1)
         let name = SegmentImage.fileName(number: number, segmentSize: segmentSize)
@@ -114,7 +121,10 @@ extension ContentStore {
 
     /// Writes a segment at its place of `image` and tells the index of it.
     package func keep(
-        _ bytes: Span<UInt8>, id: ObjectId, at position: Int, of image: SegmentImage
+        _ bytes: Span<UInt8>,
+        id: ObjectId,
+        at position: Int,
+        of image: SegmentImage
     ) throws(Failure) {
         try image.changing { () throws(Failure) in
             try image.write(bytes, at: position)
@@ -209,7 +219,8 @@ extension ContentStore {
     /// - Returns: how many were new here.
     @discardableResult
     package func insert(
-        _ small: [(id: ObjectId, bytes: [UInt8])], durably: Bool
+        _ small: [(id: ObjectId, bytes: [UInt8])],
+        durably: Bool
     ) throws(Failure) -> Int {
         try objects.insert(small, durably: durably)
     }
@@ -286,7 +297,8 @@ extension ContentStore {
     ///
     /// - Returns: the number of segments found.
     package static func rebuildIndex(
-        directory: String, progress: (Int) -> Void
+        directory: String,
+        progress: (Int) -> Void
     ) throws(Failure) -> Int {
         let finalPath = indexPath(directory)
         let newPath = "\(finalPath).rebuild"
@@ -297,8 +309,10 @@ extension ContentStore {
             for name in try FileTree.names(in: "\(directory)/images") {
                 guard let parsed = SegmentImage.parse(fileName: name) else { continue }
                 let image = SegmentImage(
-                    number: parsed.number, segmentSize: parsed.segmentSize,
-                    file: try File("\(directory)/images/\(name)", .readOnly))
+                    number: parsed.number,
+                    segmentSize: parsed.segmentSize,
+                    file: try File("\(directory)/images/\(name)", .readOnly)
+                )
                 var batch: [(id: ObjectId, place: SegmentPlace)] = []
                 for position in try image.positionsWithData() {
                     let bytes = try image.bytes(at: position)

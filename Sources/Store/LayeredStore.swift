@@ -23,8 +23,11 @@ package final class LayeredStore: ContentSource {
 
     /// - Parameter cacheLimit: bytes of segments the cache may hold before it evicts.
     package init(
-        published: ContentStore, cache: ContentStore, source: any ContentSource,
-        cacheLimit: Int = .max, logger: Logger
+        published: ContentStore,
+        cache: ContentStore,
+        source: any ContentSource,
+        cacheLimit: Int = .max,
+        logger: Logger
     ) {
         self.published = published
         self.cache = cache
@@ -53,7 +56,9 @@ extension LayeredStore {
             for (i, place) in zip(missing, places) {
                 guard let place else { continue }
                 residents[i] = ResidentSegment(
-                    image: try store.image(place.image), position: place.position)
+                    image: try store.image(place.image),
+                    position: place.position
+                )
             }
         }
         return residents
@@ -73,7 +78,9 @@ extension LayeredStore {
         guard isDropped else { return }
         counters.damagedSegments.add(1, ordering: .relaxed)
         logger.error(
-            "damaged segment dropped", metadata: ["id": "\(id)", "cause": "\(failure)"])
+            "damaged segment dropped",
+            metadata: ["id": "\(id)", "cause": "\(failure)"]
+        )
     }
 }
 
@@ -92,17 +99,26 @@ extension LayeredStore {
 
     /// A segment of the disk with this root: from here, or fetched and kept at its position.
     package func segment(
-        _ request: ObjectRequest, position: Int, root: ObjectId, segmentSize: Int
+        _ request: ObjectRequest,
+        position: Int,
+        root: ObjectId,
+        segmentSize: Int
     ) async throws(Failure) -> [UInt8] {
         if let bytes = try localObject(request.id) { return bytes }
         return try await fetch(request) { [self] bytes throws(Failure) in
             try keep(
-                bytes, id: request.id, position: position, root: root, segmentSize: segmentSize)
+                bytes,
+                id: request.id,
+                position: position,
+                root: root,
+                segmentSize: segmentSize
+            )
         }
     }
 
     private func fetch(
-        _ request: ObjectRequest, keep: @escaping @Sendable ([UInt8]) throws(Failure) -> Void
+        _ request: ObjectRequest,
+        keep: @escaping @Sendable ([UInt8]) throws(Failure) -> Void
     ) async throws(Failure) -> [UInt8] {
         let flight = flights.withLock { flights in
             if let flight = flights[request.id] { return flight }
@@ -114,7 +130,8 @@ extension LayeredStore {
     }
 
     private func fetchOnce(
-        _ request: ObjectRequest, keep: @Sendable ([UInt8]) throws(Failure) -> Void
+        _ request: ObjectRequest,
+        keep: @Sendable ([UInt8]) throws(Failure) -> Void
     ) async -> Result<[UInt8], Failure> {
         defer { flights.withLock { $0[request.id] = nil } }
         // The flight before this one may have landed after its passengers here looked.
@@ -129,7 +146,8 @@ extension LayeredStore {
         guard ObjectId(of: bytes) == request.id else {
             counters.failedFetches.add(1, ordering: .relaxed)
             return .failure(
-                Failure(.corrupt, "what was sent for object \(request.id) has other bytes"))
+                Failure(.corrupt, "what was sent for object \(request.id) has other bytes")
+            )
         }
         counters.fetchedObjects.add(1, ordering: .relaxed)
         counters.fetchedBytes.add(bytes.count, ordering: .relaxed)
@@ -143,19 +161,27 @@ extension LayeredStore {
     }
 
     private func keep(
-        _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
+        _ bytes: [UInt8],
+        id: ObjectId,
+        position: Int,
+        root: ObjectId,
+        segmentSize: Int
     ) throws(Failure) {
         do throws(Failure) {
             try makeRoom(for: bytes.count)
             try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
-        } catch where error.kind == .noSpace {
+        } catch  where error.kind == .noSpace {
             guard try evict(byteCount: Self.evictionByteCount) > 0 else { throw error }
             try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
         }
     }
 
     private func write(
-        _ bytes: [UInt8], id: ObjectId, position: Int, root: ObjectId, segmentSize: Int
+        _ bytes: [UInt8],
+        id: ObjectId,
+        position: Int,
+        root: ObjectId,
+        segmentSize: Int
     ) throws(Failure) {
         let image = try cache.image(forRoot: root, segmentSize: segmentSize)
         guard bytes.count <= image.segmentSize else {

@@ -74,7 +74,9 @@ extension SegmentImage {
     /// Never waits but for the disk. A segment that was not used yet in this run is checked against
     /// `id(position)` first.
     package func readResident(
-        at offset: Int, byteCount: Int, into output: inout OutputSpan<UInt8>,
+        at offset: Int,
+        byteCount: Int,
+        into output: inout OutputSpan<UInt8>,
         id: (_ position: Int) -> ObjectId
     ) throws(Failure) -> Residency {
         let first = offset / segmentSize
@@ -124,7 +126,8 @@ extension SegmentImage {
         guard found == id else {
             return Failure(
                 .corrupt,
-                "segment \(id) at position \(position) of \(file.path) has the bytes of \(found)")
+                "segment \(id) at position \(position) of \(file.path) has the bytes of \(found)"
+            )
         }
         states.withLock { states in
             // Evicted meanwhile: then it stays absent.

@@ -25,7 +25,7 @@ package final class SpaceReserve: Sendable {
     package func lend<Value>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
         do throws(Failure) {
             return try body()
-        } catch where error.kind == .noSpace {
+        } catch  where error.kind == .noSpace {
             return try withReserveGivenUp(body)
         }
     }

@@ -26,6 +26,7 @@ package final class StoreCounters: Sendable {
             failedFetches: failedFetches.load(ordering: .relaxed),
             uncachedObjects: uncachedObjects.load(ordering: .relaxed),
             damagedSegments: damagedSegments.load(ordering: .relaxed),
-            evictedBytes: evictedBytes.load(ordering: .relaxed))
+            evictedBytes: evictedBytes.load(ordering: .relaxed)
+        )
     }
 }

@@ -15,8 +15,10 @@ package final class StoreLock: Sendable {
         let file = try File(path, .create)
         guard try file.tryLock() else {
             throw Failure(
-                .busy, "\(directory) is in use by \(Self.holder(of: directory) ?? "another process")",
-                hint: "only one process may own it; stop that one, or use it through its node")
+                .busy,
+                "\(directory) is in use by \(Self.holder(of: directory) ?? "another process")",
+                hint: "only one process may own it; stop that one, or use it through its node"
+            )
         }
         let text = Array("process \(getpid()) (\(purpose))\n".utf8)
         try file.truncate(to: 0)

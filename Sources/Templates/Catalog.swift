@@ -30,7 +30,10 @@ package struct Catalog: Sendable {
     package var delegation: [UInt8]?
 
     package init(
-        namespace: Name, serial: Int, expires: Int, listing: ContentDescriptor,
+        namespace: Name,
+        serial: Int,
+        expires: Int,
+        listing: ContentDescriptor,
         delegation: [UInt8]?
     ) {
         self.namespace = namespace
@@ -62,19 +65,32 @@ extension Catalog {
 
     package func signed(with key: PrivateKey, now: Int) throws(Failure) -> [UInt8] {
         let fields = Fields(
-            format: Self.format, namespace: namespace.uri, serial: serial, expires: expires,
-            listingRoot: listing.root.hex, listingSize: listing.size,
-            listingSegmentSize: listing.segmentSize, listingLevels: listing.levels,
-            delegation: delegation.map { Data($0) })
+            format: Self.format,
+            namespace: namespace.uri,
+            serial: serial,
+            expires: expires,
+            listingRoot: listing.root.hex,
+            listingSize: listing.size,
+            listingSegmentSize: listing.segmentSize,
+            listingLevels: listing.levels,
+            delegation: delegation.map { Data($0) }
+        )
         return try SignedJSON.sign(
-            fields, name: Self.name(in: namespace), with: key, now: now)
+            fields,
+            name: Self.name(in: namespace),
+            with: key,
+            now: now
+        )
     }
 
     /// Reads a signed catalog and checks that it may speak for `namespace`.
     ///
     /// - Parameter ownKey: the node's own key, whose catalogs it believes itself.
     package init(
-        signed bytes: [UInt8], namespace: Name, trust: TrustPolicy, ownKey: PublicKey?
+        signed bytes: [UInt8],
+        namespace: Name,
+        trust: TrustPolicy,
+        ownKey: PublicKey?
     ) throws(Failure) {
         let packet = try PacketDecoder.decode(bytes)
         let fields: Fields = try SignedJSON.payload(of: packet, what: "catalog")
@@ -88,26 +104,40 @@ extension Catalog {
             throw Failure(.invalid, "the catalog of \(namespace) has serial \(fields.serial)")
         }
         self.init(
-            namespace: namespace, serial: fields.serial, expires: fields.expires,
+            namespace: namespace,
+            serial: fields.serial,
+            expires: fields.expires,
             listing: try ContentDescriptor.checked(
-                root: fields.listingRoot, size: fields.listingSize,
-                segmentSize: fields.listingSegmentSize, levels: fields.listingLevels,
-                of: "the listing of \(namespace)"),
-            delegation: fields.delegation.map { Array($0) })
+                root: fields.listingRoot,
+                size: fields.listingSize,
+                segmentSize: fields.listingSegmentSize,
+                levels: fields.listingLevels,
+                of: "the listing of \(namespace)"
+            ),
+            delegation: fields.delegation.map { Array($0) }
+        )
         try check(packet, trust, ownKey)
     }
 
     /// The listing that a signed catalog of this node names; whose signature was checked before.
     package static func listing(of signed: [UInt8]) throws(Failure) -> ContentDescriptor {
         let fields: Fields = try SignedJSON.payload(
-            of: try PacketDecoder.decode(signed), what: "catalog")
+            of: try PacketDecoder.decode(signed),
+            what: "catalog"
+        )
         return try ContentDescriptor.checked(
-            root: fields.listingRoot, size: fields.listingSize,
-            segmentSize: fields.listingSegmentSize, levels: fields.listingLevels, of: "the listing")
+            root: fields.listingRoot,
+            size: fields.listingSize,
+            segmentSize: fields.listingSegmentSize,
+            levels: fields.listingLevels,
+            of: "the listing"
+        )
     }
 
     private func check(
-        _ packet: DecodedPacket, _ trust: TrustPolicy, _ ownKey: PublicKey?
+        _ packet: DecodedPacket,
+        _ trust: TrustPolicy,
+        _ ownKey: PublicKey?
     ) throws(Failure) {
         guard let keyId = packet.validation?.keyId else {
             throw Failure(.untrusted, "the catalog of \(namespace) is not signed")
@@ -122,12 +152,15 @@ extension Catalog {
             throw Failure(
                 .untrusted,
                 "the catalog of \(namespace) is signed by key \(keyId), which nobody delegated it to",
-                hint: "publish once with a key that is trusted for all of \(namespace)")
+                hint: "publish once with a key that is trusted for all of \(namespace)"
+            )
         }
         let delegate = try Delegation(signed: delegation, namespace: namespace, trust: trust)
         guard delegate.key.keyId == keyId else {
             throw Failure(
-                .untrusted, "the catalog of \(namespace) is delegated to another key than \(keyId)")
+                .untrusted,
+                "the catalog of \(namespace) is delegated to another key than \(keyId)"
+            )
         }
         try ValidationCheck.verify(packet, expecting: delegate.key)
     }
@@ -151,7 +184,8 @@ package struct Delegation: Sendable {
     package static func draft(to key: PublicKey, namespace: Name) throws(Failure) -> ContentObject {
         try SignedJSON.draft(
             Fields(format: 1, namespace: namespace.uri, publicKey: Data(key.derBytes)),
-            name: name(in: namespace))
+            name: name(in: namespace)
+        )
     }
 
     package init(signed bytes: [UInt8], namespace: Name, trust: TrustPolicy) throws(Failure) {

@@ -36,11 +36,16 @@ package struct Listing: Sendable {
                 name: name.uri,
                 versions: versions.filter { $0.template == name }.map {
                     Fields.Version(
-                        version: $0.version, record: $0.record.hex, withdrawn: $0.withdrawn)
+                        version: $0.version,
+                        record: $0.record.hex,
+                        withdrawn: $0.withdrawn
+                    )
                 },
                 tags: Dictionary(
                     uniqueKeysWithValues: tags.filter { $0.template == name }
-                        .map { ($0.tag, $0.version) }))
+                        .map { ($0.tag, $0.version) }
+                )
+            )
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -60,21 +65,33 @@ package struct Listing: Sendable {
         }
         versions = []
         tags = []
+        var listed: Set<Name> = []
         for template in fields.templates {
             let name = try Name.templateName(uri: template.name)
             guard name.hasPrefix(namespace) else {
                 throw Failure(.untrusted, "the catalog of \(namespace) lists \(name)")
             }
+            var numbers: Set<Int> = []
+            let isNew = listed.insert(name).inserted
             for version in template.versions {
-                guard let record = ObjectId(hex: version.record), version.version > 0 else {
+                guard let record = ObjectId(hex: version.record), version.version > 0, isNew,
+                    numbers.insert(version.version).inserted
+                else {
                     throw Failure(.invalid, "the listing of \(name) is malformed")
                 }
                 versions.append(
                     VersionRow(
-                        template: name, version: version.version, record: record,
-                        publishedHere: publishedHere, withdrawn: version.withdrawn))
+                        template: name,
+                        version: version.version,
+                        record: record,
+                        publishedHere: publishedHere,
+                        withdrawn: version.withdrawn
+                    )
+                )
             }
             for (tag, version) in template.tags {
+                // It becomes the name of a symbolic link.
+                try TemplateRecord.check(itemName: tag)
                 tags.append(TagRow(template: name, tag: tag, version: version))
             }
         }

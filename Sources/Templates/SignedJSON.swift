@@ -6,7 +6,8 @@ internal import Signing
 /// JSON as the payload of a signed Content Object.
 package enum SignedJSON {
     package static func draft(
-        _ value: some Encodable, name: Name
+        _ value: some Encodable,
+        name: Name
     ) throws(Failure) -> ContentObject {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -18,15 +19,21 @@ package enum SignedJSON {
     }
 
     static func sign(
-        _ value: some Encodable, name: Name, with key: PrivateKey, now: Int
+        _ value: some Encodable,
+        name: Name,
+        with key: PrivateKey,
+        now: Int
     ) throws(Failure) -> [UInt8] {
         try SignedContentObject.sign(
-            try draft(value, name: name), with: key,
-            signatureTimeMilliseconds: UInt64(now) * 1000)
+            try draft(value, name: name),
+            with: key,
+            signatureTimeMilliseconds: UInt64(now) * 1000
+        )
     }
 
     static func payload<Value: Decodable>(
-        of packet: DecodedPacket, what: String
+        of packet: DecodedPacket,
+        what: String
     ) throws(Failure) -> Value {
         guard case .contentObject(let object) = packet.packet else {
             throw Failure(.invalid, "the \(what) is no Content Object")

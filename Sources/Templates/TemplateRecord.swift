@@ -36,8 +36,14 @@ package struct TemplateRecord: Sendable, Equatable {
     }
 
     package init(
-        name: Name, version: Int, parentVersion: Int?, publisher: KeyId, time: Int,
-        properties: [String: String], disks: [Item], files: [Item]
+        name: Name,
+        version: Int,
+        parentVersion: Int?,
+        publisher: KeyId,
+        time: Int,
+        properties: [String: String],
+        disks: [Item],
+        files: [Item]
     ) {
         self.name = name
         self.version = version
@@ -68,8 +74,10 @@ extension TemplateRecord {
         }
         guard fields.format <= Self.format else {
             throw Failure(
-                .unsupported, "the template record has format \(fields.format)",
-                hint: "a newer ccnfs reads it")
+                .unsupported,
+                "the template record has format \(fields.format)",
+                hint: "a newer ccnfs reads it"
+            )
         }
         guard let publisher = SHA256Digest(hex: fields.publisher) else {
             throw Failure(.invalid, "the template record's publisher is no key id")
@@ -81,20 +89,29 @@ extension TemplateRecord {
             throw Failure(.invalid, "the template record has version \(fields.version)")
         }
         self.init(
-            name: try Name.templateName(uri: fields.name), version: fields.version,
-            parentVersion: fields.parentVersion, publisher: KeyId(publisher),
-            time: Int(time.timeIntervalSince1970), properties: fields.properties,
+            name: try Name.templateName(uri: fields.name),
+            version: fields.version,
+            parentVersion: fields.parentVersion,
+            publisher: KeyId(publisher),
+            time: Int(time.timeIntervalSince1970),
+            properties: fields.properties,
             disks: try fields.disks.map { (item) throws(Failure) in try item.checked() },
-            files: try fields.files.map { (item) throws(Failure) in try item.checked() })
+            files: try fields.files.map { (item) throws(Failure) in try item.checked() }
+        )
     }
 
     package func json() throws(Failure) -> [UInt8] {
         let fields = Fields(
-            format: Self.format, name: name.uri, version: version, parentVersion: parentVersion,
+            format: Self.format,
+            name: name.uri,
+            version: version,
+            parentVersion: parentVersion,
             publisher: publisher.digest.hex,
             time: Date(timeIntervalSince1970: Double(time)).formatted(.iso8601),
-            properties: properties, disks: disks.map(Fields.Item.init),
-            files: files.map(Fields.Item.init))
+            properties: properties,
+            disks: disks.map(Fields.Item.init),
+            files: files.map(Fields.Item.init)
+        )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         do {
@@ -135,9 +152,17 @@ extension TemplateRecord {
             func checked() throws(Failure) -> TemplateRecord.Item {
                 try TemplateRecord.check(itemName: name)
                 let content = try ContentDescriptor.checked(
-                    root: root, size: size, segmentSize: segmentSize, levels: levels, of: name)
+                    root: root,
+                    size: size,
+                    segmentSize: segmentSize,
+                    levels: levels,
+                    of: name
+                )
                 return TemplateRecord.Item(
-                    name: name, content: content, dataByteCount: dataBytes)
+                    name: name,
+                    content: content,
+                    dataByteCount: dataBytes
+                )
             }
         }
     }
@@ -160,7 +185,11 @@ extension ContentDescriptor {
 
     /// Takes what a record or a catalog says of a content, if it can be true.
     static func checked(
-        root hex: String, size: Int, segmentSize: Int, levels: Int, of what: String
+        root hex: String,
+        size: Int,
+        segmentSize: Int,
+        levels: Int,
+        of what: String
     ) throws(Failure) -> ContentDescriptor {
         guard let root = ObjectId(hex: hex) else {
             throw Failure(.invalid, "the root of \(what) is no object id")
@@ -170,9 +199,14 @@ extension ContentDescriptor {
         else {
             throw Failure(
                 .invalid,
-                "\(what) cannot have \(size) bytes in segments of \(segmentSize) on \(levels) levels")
+                "\(what) cannot have \(size) bytes in segments of \(segmentSize) on \(levels) levels"
+            )
         }
         return ContentDescriptor(
-            root: root, size: size, segmentSize: segmentSize, levels: levels)
+            root: root,
+            size: size,
+            segmentSize: segmentSize,
+            levels: levels
+        )
     }
 }

@@ -82,7 +82,9 @@ package final class Templates: Sendable {
             record = read
             guard read.name == row.template, read.version == row.version else {
                 throw Failure(
-                    .corrupt, "its record is that of \(read.name) version \(read.version)")
+                    .corrupt,
+                    "its record is that of \(read.name) version \(read.version)"
+                )
             }
             try trust.check(packet, speaksFor: row.template)
             guard packet.validation?.keyId == read.publisher else {
@@ -94,11 +96,17 @@ package final class Templates: Sendable {
                 "template version is not served",
                 metadata: [
                     "name": "\(row.template)", "version": "\(row.version)", "cause": "\(error)",
-                ])
+                ]
+            )
         }
         return TemplateVersion(
-            number: row.version, recordId: row.record, publishedHere: row.publishedHere,
-            record: record, recordJSON: json, problem: problem)
+            number: row.version,
+            recordId: row.record,
+            publishedHere: row.publishedHere,
+            record: record,
+            recordJSON: json,
+            problem: problem
+        )
     }
 }
 
@@ -115,21 +123,27 @@ extension Templates {
     package func existing(_ name: Name) throws(Failure) -> Template {
         guard let template = template(named: name) else {
             throw Failure(
-                .notFound, "there is no template \(name) here", hint: "see: ccnfs list")
+                .notFound,
+                "there is no template \(name) here",
+                hint: "see: ccnfs list"
+            )
         }
         return template
     }
 
     /// A version that may be served: the one asked for, or the newest that is trusted.
     package func served(
-        _ name: Name, version number: Int?
+        _ name: Name,
+        version number: Int?
     ) throws(Failure) -> (version: TemplateVersion, record: TemplateRecord) {
         let template = try existing(name)
         let found = number.map(template.version) ?? template.newest
         guard let version = found else {
             throw Failure(
-                .notFound, "\(name) has no version \(number.map(String.init) ?? "at all")",
-                hint: "see: ccnfs versions \(name)")
+                .notFound,
+                "\(name) has no version \(number.map(String.init) ?? "at all")",
+                hint: "see: ccnfs versions \(name)"
+            )
         }
         if let problem = version.problem { throw problem }
         guard let record = version.record else {

@@ -27,8 +27,10 @@ package struct TrustPolicy: Sendable {
         }
         guard let key = try key(keyId, speakingFor: name) else {
             throw Failure(
-                .untrusted, "key \(keyId) is not trusted for \(name)",
-                hint: "if it should be: ccnfs trust add \(name.prefix(1).uri) PUBLIC-KEY-FILE")
+                .untrusted,
+                "key \(keyId) is not trusted for \(name)",
+                hint: "if it should be: ccnfs trust add \(name.prefix(1).uri) PUBLIC-KEY-FILE"
+            )
         }
         try ValidationCheck.verify(packet, expecting: key)
     }

@@ -84,7 +84,7 @@ private struct DiskModel {
 
 @Suite struct DiskModelTests {
     private static let environment = ProcessInfo.processInfo.environment
-    static let operationCount = environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 500
+    static let operationCount = environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 300
     /// Past the first page of the block map, which ends at 16 MiB.
     private static let sizeLimit = 20 << 20
 
@@ -157,7 +157,9 @@ private struct DiskModel {
     }
 
     private static func operate(
-        _ scene: DiskScene, _ model: inout DiskModel, _ templates: [Template],
+        _ scene: DiskScene,
+        _ model: inout DiskModel,
+        _ templates: [Template],
         _ random: inout SplitMix
     ) async throws -> String {
         let disk = try scene.disk()
@@ -192,7 +194,10 @@ private struct DiskModel {
             try scene.reopen(bootId: "boot-\(random.next())")
             let disk = try scene.disk()
             guard disk.size >= least else {
-                throw Failure(.corrupt, "size \(disk.size) after a power cut, \(least) were flushed")
+                throw Failure(
+                    .corrupt,
+                    "size \(disk.size) after a power cut, \(least) were flushed"
+                )
             }
             let found = try await disk.read(at: 0, byteCount: disk.size)
             if let block = model.adopt(afterPowerCut: found) {
@@ -206,7 +211,9 @@ private struct DiskModel {
     }
 
     private static func clone(
-        _ scene: DiskScene, _ model: inout DiskModel, _ templates: [Template],
+        _ scene: DiskScene,
+        _ model: inout DiskModel,
+        _ templates: [Template],
         _ random: inout SplitMix
     ) throws -> String {
         let template = templates[Int.random(in: 0..<templates.count, using: &random)]
@@ -222,8 +229,11 @@ private struct DiskModel {
             byteCount = template.bytes.count - source * 4096
         }
         let extent = Extent(
-            start: start, byteCount: byteCount, content: scene.content(template.descriptor),
-            sourceStart: source * 4096)
+            start: start,
+            byteCount: byteCount,
+            content: scene.content(template.descriptor),
+            sourceStart: source * 4096
+        )
         try scene.disk().map(extent)
         model.write(Array(template.bytes[source * 4096..<source * 4096 + byteCount]), at: start)
         return "clone of \(byteCount) at \(start)"
@@ -240,14 +250,19 @@ private struct DiskModel {
     }
 
     private static func compare(
-        _ disk: Disk, _ model: DiskModel, _ range: Range<Int>
+        _ disk: Disk,
+        _ model: DiskModel,
+        _ range: Range<Int>
     ) async throws {
         let expected = Array(model.bytes[range.clamped(to: 0..<model.size)])
         for reader in ["resident", "waiting"] {
             let bytes: [UInt8]
             if reader == "resident" {
-                guard let found = try disk.residentBytes(
-                    at: range.lowerBound, byteCount: range.count)
+                guard
+                    let found = try disk.residentBytes(
+                        at: range.lowerBound,
+                        byteCount: range.count
+                    )
                 else { continue }
                 bytes = found
             } else {
@@ -256,12 +271,15 @@ private struct DiskModel {
             if same(bytes, expected) { continue }
             guard bytes.count == expected.count else {
                 throw Failure(
-                    .corrupt, "\(bytes.count) bytes of \(range) are \(reader), not \(expected.count)")
+                    .corrupt,
+                    "\(bytes.count) bytes of \(range) are \(reader), not \(expected.count)"
+                )
             }
             let index = bytes.indices.first { bytes[$0] != expected[$0] } ?? 0
             throw Failure(
                 .corrupt,
-                "byte \(range.lowerBound + index) is \(bytes[index]), not \(expected[index]) (\(reader))")
+                "byte \(range.lowerBound + index) is \(bytes[index]), not \(expected[index]) (\(reader))"
+            )
         }
     }
 }

@@ -9,7 +9,11 @@ import Store
 final class DiskScene {
     static let prefix = Name(segments: [.name("mycorp.com"), .name("app1")])
     static let attributes = OwnedAttributes(
-        mode: 0o600, userId: 0, groupId: 0, modified: 1_700_000_000_000_000_000)
+        mode: 0o600,
+        userId: 0,
+        groupId: 0,
+        modified: 1_700_000_000_000_000_000
+    )
 
     let folder: TemporaryFolder
     let source = FakeSource()
@@ -34,11 +38,15 @@ final class DiskScene {
     }
 
     private static func store(
-        in path: String, _ source: FakeSource
+        in path: String,
+        _ source: FakeSource
     ) throws(Failure) -> LayeredStore {
         LayeredStore(
             published: try ContentStore(directory: "\(path)/published"),
-            cache: try ContentStore(directory: "\(path)/cache"), source: source, logger: quiet)
+            cache: try ContentStore(directory: "\(path)/cache"),
+            source: source,
+            logger: quiet
+        )
     }
 
     var machines: VirtualMachines {
@@ -58,7 +66,11 @@ final class DiskScene {
 
     private func open() throws(Failure) -> VirtualMachines {
         try VirtualMachines(
-            database: database, overlaysDirectory: overlays, bootId: bootId, logger: quiet
+            database: database,
+            overlaysDirectory: overlays,
+            bootId: bootId,
+            reserve: SpaceReserve(directory: folder.path),
+            logger: quiet
         ) { descriptor, _ in content(descriptor) }
     }
 
@@ -88,14 +100,25 @@ final class DiskScene {
     /// A new VM `vm` with one disk `disk0` that is all of a template.
     func deploy(_ descriptor: ContentDescriptor) throws(Failure) -> Disk {
         let extent = Extent(
-            start: 0, byteCount: descriptor.size, content: content(descriptor), sourceStart: 0)
+            start: 0,
+            byteCount: descriptor.size,
+            content: content(descriptor),
+            sourceStart: 0
+        )
         try machines.make(
-            named: "vm", attributes: Self.attributes, template: Self.prefix, templateVersion: 1,
+            named: "vm",
+            attributes: Self.attributes,
+            template: Self.prefix,
+            templateVersion: 1,
             disks: [
                 .init(
-                    name: "disk0", size: descriptor.size, attributes: Self.attributes,
-                    profile: Profile(extents: [extent]))
-            ])
+                    name: "disk0",
+                    size: descriptor.size,
+                    attributes: Self.attributes,
+                    profile: Profile(extents: [extent])
+                )
+            ]
+        )
         return try disk()
     }
 
@@ -123,7 +146,8 @@ extension Disk {
         let bytes = [UInt8](capacity: byteCount) { output in
             do throws(Failure) {
                 result = .success(
-                    try readResident(at: offset, byteCount: byteCount, into: &output))
+                    try readResident(at: offset, byteCount: byteCount, into: &output)
+                )
             } catch {
                 result = .failure(error)
             }

@@ -1,5 +1,5 @@
-import Dispatch
 import Disks
+import Dispatch
 import Failures
 import Files
 import Profiles
@@ -88,14 +88,20 @@ import Testing
         let other = Self.pattern(8192, 2)
         try disk.map(
             Extent(
-                start: 0, byteCount: 8192, content: scene.content(try scene.template(other)),
-                sourceStart: 0))
+                start: 0,
+                byteCount: 8192,
+                content: scene.content(try scene.template(other)),
+                sourceStart: 0
+            )
+        )
         guard case .missing = try disk.write([UInt8(7)].span, at: 100, fills: fills) else {
             Issue.record("a block was filled from a base that is gone")
             return
         }
         try await disk.writeWaiting([7], at: 100)
-        #expect(same(try await disk.read(at: 0, byteCount: 8192), other[..<100] + [7] + other[101...]))
+        #expect(
+            same(try await disk.read(at: 0, byteCount: 8192), other[..<100] + [7] + other[101...])
+        )
     }
 
     // MARK: Clones
@@ -110,7 +116,12 @@ import Testing
         try await disk.writeWaiting([4, 5, 6], at: 16 << 20)
         try disk.map(
             Extent(
-                start: 0, byteCount: base.count, content: scene.content(content), sourceStart: 0))
+                start: 0,
+                byteCount: base.count,
+                content: scene.content(content),
+                sourceStart: 0
+            )
+        )
         #expect(same(try await disk.read(at: 0, byteCount: base.count), base))
         try scene.reopen()
         let again = try scene.disk()
@@ -130,9 +141,16 @@ import Testing
         let stale = page.takeDirtyPages()
         try disk.map(
             Extent(
-                start: 0, byteCount: base.count, content: scene.content(content), sourceStart: 0))
+                start: 0,
+                byteCount: base.count,
+                content: scene.content(content),
+                sourceStart: 0
+            )
+        )
         try scene.database.commit(
-            mapPages: [(overlay: disk.overlayId, pages: stale)], modified: [])
+            mapPages: [(overlay: disk.overlayId, pages: stale)],
+            modified: []
+        )
         try await scene.machines.flushQueue.flush(disk)
         try scene.reopen(bootId: "boot-2")
         #expect(same(try await scene.disk().read(at: 0, byteCount: base.count), base))
@@ -216,7 +234,8 @@ import Testing
                 // What of it was there before may be old or new; the rest of its blocks is as it was.
                 model.replaceSubrange(
                     offset..<offset + 3000,
-                    with: try await disk.read(at: offset, byteCount: 3000))
+                    with: try await disk.read(at: offset, byteCount: 3000)
+                )
             } else {
                 model.replaceSubrange(offset..<offset + 3000, with: bytes)
             }

@@ -7,7 +7,9 @@ import Testing
 @Suite struct FlushQueueTests {
     /// What the durable map says of `block`.
     private static func durableState(
-        of block: Int, _ disk: Disk, _ database: StateDatabase
+        of block: Int,
+        _ disk: Disk,
+        _ database: StateDatabase
     ) throws(Failure) -> BlockState {
         BlockMap(pages: try database.mapPages(of: disk.overlayId)).run(at: block, limit: 1).state
     }
@@ -16,9 +18,15 @@ import Testing
         let scene = try DiskScene()
         try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
         let disk = try scene.machines.makeDisk(
-            named: "disk0", in: "vm", attributes: DiskScene.attributes)
+            named: "disk0",
+            in: "vm",
+            attributes: DiskScene.attributes
+        )
         let other = try scene.machines.makeDisk(
-            named: "disk1", in: "vm", attributes: DiskScene.attributes)
+            named: "disk1",
+            in: "vm",
+            attributes: DiskScene.attributes
+        )
         try await disk.writeWaiting([1], at: 0)
         try await other.writeWaiting([1], at: 0)
         try await scene.machines.flushQueue.flush(other)
@@ -33,7 +41,10 @@ import Testing
         try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
         let disks = try (0..<3).map { number in
             try scene.machines.makeDisk(
-                named: "disk\(number)", in: "vm", attributes: DiskScene.attributes)
+                named: "disk\(number)",
+                in: "vm",
+                attributes: DiskScene.attributes
+            )
         }
         let database = scene.database
         let queue = scene.machines.flushQueue
@@ -58,7 +69,10 @@ import Testing
         let scene = try DiskScene()
         try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
         let disk = try scene.machines.makeDisk(
-            named: "disk0", in: "vm", attributes: DiskScene.attributes)
+            named: "disk0",
+            in: "vm",
+            attributes: DiskScene.attributes
+        )
         try scene.machines.rename("vm", to: "web")
         #expect(scene.database.hasUndurableCommits)
         try await scene.machines.flushQueue.flush(disk)
@@ -70,7 +84,10 @@ import Testing
         try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
         for number in 0..<5 {
             let disk = try scene.machines.makeDisk(
-                named: "disk\(number)", in: "vm", attributes: DiskScene.attributes)
+                named: "disk\(number)",
+                in: "vm",
+                attributes: DiskScene.attributes
+            )
             try await disk.writeWaiting([1], at: 5000)
         }
         #expect(await scene.machines.flushAll().isEmpty)

@@ -15,7 +15,10 @@ import Testing
         _ = try scene.deploy(descriptor)
         try scene.machines.make(named: "empty", attributes: Self.attributes)
         let extra = try scene.machines.makeDisk(
-            named: "disk1", in: "empty", attributes: Self.attributes)
+            named: "disk1",
+            in: "empty",
+            attributes: Self.attributes
+        )
         try await extra.writeWaiting([1, 2, 3], at: 10_000)
         try scene.machines.setAttributes(of: "empty") { $0.mode = 0o711 }
         try extra.setAttributes { $0.userId = 42 }
@@ -65,7 +68,10 @@ import Testing
         let scene = try DiskScene()
         try scene.machines.make(named: "vm", attributes: Self.attributes)
         let disk = try scene.machines.makeDisk(
-            named: "disk0", in: "vm", attributes: Self.attributes)
+            named: "disk0",
+            in: "vm",
+            attributes: Self.attributes
+        )
         disk.noteOpened(forWriting: true)
         disk.noteOpened(forWriting: false)
         try await disk.writeWaiting([1, 2, 3], at: 0)
@@ -84,7 +90,10 @@ import Testing
         #expect(try FileTree.names(in: scene.overlays).isEmpty)
         // The name is free again, for another disk.
         let next = try scene.machines.makeDisk(
-            named: "disk0", in: "vm", attributes: Self.attributes)
+            named: "disk0",
+            in: "vm",
+            attributes: Self.attributes
+        )
         #expect(next.id != disk.id)
         #expect(next.size == 0)
     }
@@ -94,7 +103,10 @@ import Testing
         try scene.machines.make(named: "vm", attributes: Self.attributes)
         for name in ["disk0", "disk1"] {
             let disk = try scene.machines.makeDisk(
-                named: name, in: "vm", attributes: Self.attributes)
+                named: name,
+                in: "vm",
+                attributes: Self.attributes
+            )
             try await disk.writeWaiting([9], at: 0)
         }
         try scene.disk("disk1").noteOpened(forWriting: true)
@@ -123,10 +135,12 @@ import Testing
         #expect(kind { try machines.make(named: name, attributes: Self.attributes) } == .invalid)
         #expect(
             kind { _ = try machines.makeDisk(named: name, in: "vm", attributes: Self.attributes) }
-                == .invalid)
+                == .invalid
+        )
         #expect(kind { try machines.rename("vm", to: name) } == .invalid)
         #expect(
-            kind { try machines.renameDisk("disk0", of: "vm", to: name, of: "vm") } == .invalid)
+            kind { try machines.renameDisk("disk0", of: "vm", to: name, of: "vm") } == .invalid
+        )
         #expect(machines.all().map(\.name) == ["vm"])
     }
 
@@ -158,14 +172,17 @@ import Testing
         #expect(
             kind {
                 _ = try machines.makeDisk(named: "disk0", in: "a", attributes: Self.attributes)
-            } == .exists)
+            } == .exists
+        )
         #expect(kind { try machines.rename("a", to: "b") } == .exists)
         #expect(
-            kind { try machines.renameDisk("disk0", of: "a", to: "disk0", of: "b") } == .exists)
+            kind { try machines.renameDisk("disk0", of: "a", to: "disk0", of: "b") } == .exists
+        )
         #expect(kind { try machines.rename("x", to: "y") } == .notFound)
         #expect(
             kind { _ = try machines.makeDisk(named: "d", in: "x", attributes: Self.attributes) }
-                == .notFound)
+                == .notFound
+        )
         #expect(kind { try machines.renameDisk("x", of: "a", to: "y", of: "a") } == .notFound)
         #expect(kind { try machines.renameDisk("disk0", of: "a", to: "y", of: "x") } == .notFound)
         #expect(kind { try machines.setAttributes(of: "x") { $0.mode = 0 } } == .notFound)
@@ -175,7 +192,10 @@ import Testing
         let scene = try DiskScene()
         for name in ["a", "b"] { try scene.machines.make(named: name, attributes: Self.attributes) }
         let disk = try scene.machines.makeDisk(
-            named: "disk0", in: "a", attributes: Self.attributes)
+            named: "disk0",
+            in: "a",
+            attributes: Self.attributes
+        )
         try await disk.writeWaiting([5], at: 4)
         try scene.machines.renameDisk("disk0", of: "a", to: "root", of: "b")
         try scene.machines.rename("b", to: "c")
@@ -191,13 +211,17 @@ import Testing
         let scene = try DiskScene()
         try scene.machines.make(named: "vm", attributes: Self.attributes)
         let disk = try scene.machines.makeDisk(
-            named: "disk0", in: "vm", attributes: Self.attributes)
+            named: "disk0",
+            in: "vm",
+            attributes: Self.attributes
+        )
         try disk.resize(to: Disks.sizeLimit)
         #expect(disk.size == 8 << 40)
         #expect(kind { try disk.resize(to: Disks.sizeLimit + 1) } == .tooLarge)
         #expect(
             await failure { try await disk.writeWaiting([1], at: Disks.sizeLimit) }?.kind
-                == .tooLarge)
+                == .tooLarge
+        )
         try disk.resize(to: 0)
         #expect(disk.size == 0)
     }

@@ -1,5 +1,6 @@
 import CCNx
 import Failures
+import Publishing
 import Store
 import Templates
 import Testing
@@ -83,7 +84,8 @@ struct LookupTests {
         #expect(try scene.names(template) == ["disk0", "template.json"])
         #expect(try scene.names("\(template)/.versions") == ["1", "2"])
         #expect(
-            try scene.names("\(template)/.versions/1") == ["disk0", "domain.xml", "template.json"])
+            try scene.names("\(template)/.versions/1") == ["disk0", "domain.xml", "template.json"]
+        )
         #expect(try scene.names("\(template)/.versions/2") == ["disk0", "template.json"])
         #expect(try scene.names("\(template)/.tags") == ["stable"])
     }
@@ -280,6 +282,7 @@ struct LookupTests {
         #expect(kind { _ = try scene.tree.target(ofPath: "/") } == .isDirectory)
         #expect(kind { _ = try scene.tree.target(ofPath: "/\(template)/disk7") } == .notFound)
         #expect(
-            kind { _ = try scene.tree.target(ofPath: "/localhost/web-01/vm.json") } == .invalid)
+            kind { _ = try scene.tree.target(ofPath: "/localhost/web-01/vm.json") } == .invalid
+        )
     }
 }

@@ -1,6 +1,7 @@
 import CCNx
 import Disks
 import Failures
+import Publishing
 import Foundation
 import Profiles
 import Store
@@ -28,7 +29,8 @@ struct MachineTests {
         #expect(try scene.tree.write(handle, bytes.span, at: 4096) == .complete)
         #expect(
             try await scene.tree.read(handle, at: 0, byteCount: 10_000)
-                == [UInt8](repeating: 0, count: 4096) + bytes)
+                == [UInt8](repeating: 0, count: 4096) + bytes
+        )
         scene.tree.close(handle)
     }
 
@@ -40,7 +42,11 @@ struct MachineTests {
         func make(_ name: String, _ path: String) async -> Failure.Kind? {
             await failure {
                 try scene.tree.makeDirectory(
-                    name, in: try scene.inode(path), mode: 0o755, by: TreeScene.caller)
+                    name,
+                    in: try scene.inode(path),
+                    mode: 0o755,
+                    by: TreeScene.caller
+                )
             }?.kind
         }
         #expect(await make("web-01", "localhost") == .exists)
@@ -52,7 +58,11 @@ struct MachineTests {
         func makeFile(_ name: String, _ path: String) async -> Failure.Kind? {
             await failure {
                 try scene.tree.makeFile(
-                    name, in: try scene.inode(path), mode: 0o600, by: TreeScene.caller)
+                    name,
+                    in: try scene.inode(path),
+                    mode: 0o600,
+                    by: TreeScene.caller
+                )
             }?.kind
         }
         #expect(await makeFile("disk0", "localhost/web-01") == .exists)
@@ -92,7 +102,8 @@ struct MachineTests {
         #expect(
             kind {
                 try scene.tree.rename("disk0", in: directory, to: "disk1", in: directory)
-            } == .notPermitted)
+            } == .notPermitted
+        )
         var changes = AttributeChanges()
         changes.size = 0
         let disk = try scene.inode("\(template)/disk0")
@@ -134,12 +145,15 @@ struct MachineTests {
         let from = try scene.inode("localhost/db-01")
         let to = try scene.inode("localhost/web-02")
         #expect(
-            kind { try scene.tree.rename("disk0", in: from, to: "vm.json", in: to) } == .invalid)
+            kind { try scene.tree.rename("disk0", in: from, to: "vm.json", in: to) } == .invalid
+        )
         #expect(
-            kind { try scene.tree.rename("vm.json", in: from, to: "x", in: to) } == .notFound)
+            kind { try scene.tree.rename("vm.json", in: from, to: "x", in: to) } == .notFound
+        )
         #expect(
             kind { try scene.tree.rename("disk0", in: from, to: "x", in: localhost) }
-                == .notPermitted)
+                == .notPermitted
+        )
         try scene.tree.rename("disk0", in: from, to: "root", in: to)
         #expect(try scene.inode("localhost/web-02/root") == inode)
         #expect(try scene.names("localhost/db-01") == ["vm.json"])
@@ -168,7 +182,8 @@ struct MachineTests {
         let handle = try scene.open("localhost/web-01/disk0")
         #expect(
             try await scene.tree.read(handle, at: 1 << 20, byteCount: 4096)
-                == [UInt8](repeating: 0, count: 4096))
+                == [UInt8](repeating: 0, count: 4096)
+        )
     }
 
     @Test func saysInJSONWhatAMachineIs() async throws {
@@ -198,9 +213,13 @@ struct MachineTests {
         #expect(
             info
                 == Info(
-                    name: "web-01", created: "2023-11-14T22:13:20Z",
-                    template: "ccnx:/\(template)", version: 1,
-                    disks: [.init(name: "disk0", size: 2 << 20, writtenBytes: 4096)]))
+                    name: "web-01",
+                    created: "2023-11-14T22:13:20Z",
+                    template: "ccnx:/\(template)",
+                    version: 1,
+                    disks: [.init(name: "disk0", size: 2 << 20, writtenBytes: 4096)]
+                )
+        )
         let refused = await failure {
             try scene.open("localhost/web-01/vm.json", forWriting: true)
         }
@@ -219,10 +238,12 @@ struct MachineTests {
         #expect(kind { try scene.tree.removeDirectory("web-01", in: localhost) } == .readOnly)
         #expect(
             kind { try scene.tree.rename("web-01", in: localhost, to: "x", in: localhost) }
-                == .readOnly)
+                == .readOnly
+        )
         #expect(
             kind { _ = try scene.tree.setAttributes(of: machine, AttributeChanges()) }
-                == .readOnly)
+                == .readOnly
+        )
         let opened = await failure { try scene.open("localhost/web-01/disk0", forWriting: true) }
         #expect(opened?.kind == .readOnly)
         let handle = try scene.open("localhost/web-01/disk0")

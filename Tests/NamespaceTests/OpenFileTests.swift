@@ -1,6 +1,9 @@
 import CCNx
 import Disks
 import Failures
+import Images
+import Publishing
+import Signing
 import Foundation
 import Profiles
 import Store
@@ -16,13 +19,16 @@ private let template = "mycorp.com/app1/linuxvm"
 extension Tree {
     /// What can be read without waiting; nil when something has to be fetched.
     fileprivate func resident(
-        _ handle: UInt64, at offset: Int, byteCount: Int
+        _ handle: UInt64,
+        at offset: Int,
+        byteCount: Int
     ) throws(Failure) -> [UInt8]? {
         var result = Result<Residency, Failure>.success(.missing)
         let bytes = [UInt8](capacity: byteCount) { output in
             do throws(Failure) {
                 result = .success(
-                    try readResident(handle, at: offset, byteCount: byteCount, into: &output))
+                    try readResident(handle, at: offset, byteCount: byteCount, into: &output)
+                )
             } catch {
                 result = .failure(error)
             }
@@ -62,19 +68,22 @@ struct OpenFileTests {
         _ = try await scene.tree.read(handle, at: 0, byteCount: 1)
         #expect(
             try scene.tree.resident(handle, at: bytes.count - 100, byteCount: 4096)
-                == Array(bytes.suffix(100)))
+                == Array(bytes.suffix(100))
+        )
         #expect(try scene.tree.resident(handle, at: bytes.count, byteCount: 4096) == [])
         #expect(try scene.tree.resident(handle, at: bytes.count + 5000, byteCount: 1) == [])
         #expect(try await scene.tree.read(handle, at: bytes.count, byteCount: 1) == [])
         #expect(
             try await scene.tree.read(handle, at: 40_000, byteCount: 10_000)
-                == Array(bytes[40_000..<50_000]))
+                == Array(bytes[40_000..<50_000])
+        )
     }
 
     @Test func readsTheRecordAsItWasSigned() async throws {
         let scene = try await scene()
         let json = try #require(
-            scene.scene.templates.template(named: PublishingScene.template)?.newest?.recordJSON)
+            scene.scene.templates.template(named: PublishingScene.template)?.newest?.recordJSON
+        )
         let handle = try scene.open("\(template)/template.json")
         #expect(try await scene.tree.read(handle, at: 0, byteCount: 1 << 20) == json)
         #expect(try scene.tree.resident(handle, at: 5, byteCount: 7) == Array(json[5..<12]))
@@ -157,8 +166,10 @@ struct OpenFileTests {
             .init(
                 template: PublishingScene.template,
                 disks: [.init(name: "disk0", path: scene.scene.path("other.raw"), format: .raw)],
-                segmentSize: 4096),
-            signer: .init(stranger))
+                segmentSize: 4096
+            ),
+            signer: .init(stranger)
+        )
         #expect(try scene.find("\(template)/disk0").attributes.size == 2 << 20)
         try scene.scene.distrust(stranger.publicKey)
         #expect(try scene.find("\(template)/disk0").attributes.size == 1 << 20)
@@ -181,7 +192,8 @@ struct OpenFileTests {
                 "user.ccnfs.root": record.disks[0].content.root.hex,
                 "user.ccnfs.size": "1048576", "user.ccnfs.data": "8192",
                 "user.ccnfs.local": "8192",
-            ])
+            ]
+        )
         #expect(try await scene.tree.extendedAttribute("user.other", of: inode) == nil)
         #expect(try await scene.tree.extendedAttribute("user.ccnfs.other", of: inode) == nil)
         let node = try await scene.tree.extendedAttribute("user.ccnfs.node", of: TreeScene.root)
@@ -193,10 +205,13 @@ struct OpenFileTests {
         let inode = try scene.inode("\(template)/disk0")
         scene.tree.note(Failure(.noSource, "first"), of: inode)
         scene.tree.note(
-            Failure(.noSource, "second", cause: Failure(.timedOut, "nobody answered")), of: inode)
+            Failure(.noSource, "second", cause: Failure(.timedOut, "nobody answered")),
+            of: inode
+        )
         #expect(
             try await scene.tree.extendedAttribute("user.ccnfs.error", of: inode)
-                == "second: nobody answered")
+                == "second: nobody answered"
+        )
     }
 
     // MARK: Cloning
@@ -208,7 +223,13 @@ struct OpenFileTests {
         let target = try scene.makeDisk("disk0", in: "web-01")
         #expect(
             try scene.tree.cloneRange(
-                from: source, at: 0, to: target, at: 0, byteCount: Int.max) == 1 << 20)
+                from: source,
+                at: 0,
+                to: target,
+                at: 0,
+                byteCount: Int.max
+            ) == 1 << 20
+        )
 
         let disk = try #require(scene.scene.machines.disk("disk0", of: "web-01"))
         #expect(disk.size == 1 << 20)
@@ -228,12 +249,24 @@ struct OpenFileTests {
         for offset in stride(from: 0, to: 1 << 20, by: 256 << 10) {
             #expect(
                 try scene.tree.cloneRange(
-                    from: source, at: offset, to: target, at: offset, byteCount: 256 << 10)
-                    == 256 << 10)
+                    from: source,
+                    at: offset,
+                    to: target,
+                    at: offset,
+                    byteCount: 256 << 10
+                )
+                    == 256 << 10
+            )
         }
         #expect(
             try scene.tree.cloneRange(
-                from: source, at: 1 << 20, to: target, at: 1 << 20, byteCount: 4096) == 0)
+                from: source,
+                at: 1 << 20,
+                to: target,
+                at: 1 << 20,
+                byteCount: 4096
+            ) == 0
+        )
         let disk = try #require(scene.scene.machines.disk("disk0", of: "web-01"))
         #expect(disk.profile.extents.count == 1)
         #expect(try await scene.tree.read(target, at: 0, byteCount: 2 << 20) == image.bytes)
@@ -249,7 +282,12 @@ struct OpenFileTests {
         let to = try scene.open("localhost/web-01/disk0", forWriting: true)
         let failure = await failure {
             try scene.tree.cloneRange(
-                from: from, at: source, to: to, at: target, byteCount: byteCount)
+                from: from,
+                at: source,
+                to: to,
+                at: target,
+                byteCount: byteCount
+            )
         }
         #expect(failure?.kind == .unsupported)
     }

@@ -17,9 +17,13 @@ struct TreeScene {
         let scene = try scene ?? PublishingScene()
         self.scene = scene
         tree = Tree(
-            templates: scene.templates, machines: scene.machines,
-            stateDirectory: scene.folder.path, owner: Self.owner, isReadOnly: isReadOnly,
-            logger: quiet)
+            templates: scene.templates,
+            machines: scene.machines,
+            stateDirectory: scene.folder.path,
+            owner: Self.owner,
+            isReadOnly: isReadOnly,
+            logger: quiet
+        )
     }
 
     /// Looks up each component in turn, as the kernel does, and forgets those on the way.
@@ -55,13 +59,19 @@ struct TreeScene {
     @discardableResult
     func makeMachine(_ name: String) throws(Failure) -> UInt64 {
         try tree.makeDirectory(
-            name, in: try inode("localhost"), mode: 0o750, by: Self.caller
+            name,
+            in: try inode("localhost"),
+            mode: 0o750,
+            by: Self.caller
         ).attributes.inode
     }
 
     func makeDisk(_ name: String, in machine: String) throws(Failure) -> UInt64 {
         try tree.makeFile(
-            name, in: try inode("localhost/\(machine)"), mode: 0o444, by: Self.caller
+            name,
+            in: try inode("localhost/\(machine)"),
+            mode: 0o444,
+            by: Self.caller
         ).opened.handle
     }
 

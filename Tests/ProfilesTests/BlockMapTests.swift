@@ -30,13 +30,17 @@ import Testing
     }
 
     private func expectEqual(
-        _ map: BlockMap, _ model: [UInt8], _ note: Comment,
+        _ map: BlockMap,
+        _ model: [UInt8],
+        _ note: Comment,
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         for page in 0...3 {
             #expect(
-                map.states(ofPage: page) == encoded(model, page: page), note,
-                sourceLocation: sourceLocation)
+                map.states(ofPage: page) == encoded(model, page: page),
+                note,
+                sourceLocation: sourceLocation
+            )
         }
         let data = model.count { $0 == BlockState.data.rawValue }
         #expect(map.dataBlockCount == data, note, sourceLocation: sourceLocation)
@@ -135,7 +139,9 @@ import Testing
     }
 
     @Test func ignoresPagesOfAnotherSize() {
-        let map = BlockMap(pages: [MapPageRow(page: 0, states: [0x55]), MapPageRow(page: 1, states: [])])
+        let map = BlockMap(pages: [
+            MapPageRow(page: 0, states: [0x55]), MapPageRow(page: 1, states: []),
+        ])
         #expect(map.dataBlockCount == 0)
         #expect(map.pageNumbers.isEmpty)
     }

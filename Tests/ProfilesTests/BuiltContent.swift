@@ -36,7 +36,9 @@ struct BuiltContent {
 
     /// Mostly holes, of which some end in the middle of a segment; the last byte is data half the time.
     static func random(
-        size: Int, segmentSize: Int, using random: inout SplitMix
+        size: Int,
+        segmentSize: Int,
+        using random: inout SplitMix
     ) throws(Failure) -> BuiltContent {
         var bytes = [UInt8](repeating: 0, count: size)
         for _ in 0..<12 where size > 0 {
@@ -75,8 +77,10 @@ struct StoreScene {
         source = FakeSource(objects)
         store = LayeredStore(
             published: try ContentStore(directory: "\(folder.path)/published"),
-            cache: try ContentStore(directory: "\(folder.path)/cache"), source: source,
-            logger: quiet)
+            cache: try ContentStore(directory: "\(folder.path)/cache"),
+            source: source,
+            logger: quiet
+        )
     }
 
     func content(_ built: BuiltContent) -> SegmentedContent {
@@ -91,7 +95,8 @@ extension SegmentedContent {
         let bytes = [UInt8](capacity: byteCount) { output in
             do throws(Failure) {
                 result = .success(
-                    try readResident(at: offset, byteCount: byteCount, into: &output))
+                    try readResident(at: offset, byteCount: byteCount, into: &output)
+                )
             } catch {
                 result = .failure(error)
             }

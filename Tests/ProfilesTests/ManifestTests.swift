@@ -97,7 +97,8 @@ import Testing
                     }
                 }
                 let descriptor = try builder.finish(size: count * 4096, segmentSize: 4096) {
-                    id, _ in nodes.insert(id)
+                    id,
+                    _ in nodes.insert(id)
                 }
                 roots.insert(descriptor.root)
                 emitted.insert(nodes)
@@ -118,7 +119,10 @@ import Testing
         }
         #expect(descriptor.root.isHole)
         let reader = ManifestReader(
-            descriptor, prefix: BuiltContent.prefix, source: NoSource())
+            descriptor,
+            prefix: BuiltContent.prefix,
+            source: NoSource()
+        )
         for leaf in 0..<reader.leafCount { #expect(try await reader.leaf(leaf).isEmpty) }
         try await reader.forEachObject { _, _ in Issue.record("holes are no objects") }
     }
@@ -156,7 +160,11 @@ import Testing
         // Also where its id is right: a publisher can sign anything.
         let source = FakeSource([bytes])
         let descriptor = ContentDescriptor(
-            root: ObjectId(of: bytes), size: 5 * 4096, segmentSize: 4096, levels: 1)
+            root: ObjectId(of: bytes),
+            size: 5 * 4096,
+            segmentSize: 4096,
+            levels: 1
+        )
         let reader = ManifestReader(descriptor, prefix: BuiltContent.prefix, source: source)
         #expect(await failure { try await reader.leaf(0) }?.kind == .corrupt)
         #expect(await failure { try await reader.forEachObject { _, _ in } }?.kind == .corrupt)
@@ -165,9 +173,16 @@ import Testing
     @Test func saysWhichNodeCannotBeHad() async throws {
         let root = id(1)
         let descriptor = ContentDescriptor(
-            root: root, size: 5 * 4096, segmentSize: 4096, levels: 1)
+            root: root,
+            size: 5 * 4096,
+            segmentSize: 4096,
+            levels: 1
+        )
         let reader = ManifestReader(
-            descriptor, prefix: BuiltContent.prefix, source: FakeSource())
+            descriptor,
+            prefix: BuiltContent.prefix,
+            source: FakeSource()
+        )
         let failure = await failure { try await reader.leaf(0) }
         #expect(failure?.kind == .noSource)
         #expect(failure?.message.contains(root.hex) == true)

@@ -4,9 +4,14 @@ import Store
 import Testing
 
 @Suite struct ProfileTests {
-    private static func content(_ number: UInt8, size: Int, _ scene: StoreScene) -> SegmentedContent {
+    private static func content(_ number: UInt8, size: Int, _ scene: StoreScene) -> SegmentedContent
+    {
         let descriptor = ContentDescriptor(
-            root: ObjectId(of: [number]), size: size, segmentSize: 4096, levels: 1)
+            root: ObjectId(of: [number]),
+            size: size,
+            segmentSize: 4096,
+            levels: 1
+        )
         return SegmentedContent(descriptor, prefix: BuiltContent.prefix, store: scene.store)
     }
 
@@ -43,8 +48,12 @@ import Testing
                         random.chance(2, in: 3) ? start : Int.random(in: 0..<1000, using: &random)
                     profile.map(
                         Extent(
-                            start: start, byteCount: range.count, content: contents[number],
-                            sourceStart: source))
+                            start: start,
+                            byteCount: range.count,
+                            content: contents[number],
+                            sourceStart: source
+                        )
+                    )
                     for byte in range {
                         model[byte] = Target(content: number, offset: source + byte - start)
                     }
@@ -55,7 +64,10 @@ import Testing
     }
 
     private func check(
-        _ profile: Profile, _ model: [Target?], _ contents: [SegmentedContent], _ note: Comment
+        _ profile: Profile,
+        _ model: [Target?],
+        _ contents: [SegmentedContent],
+        _ note: Comment
     ) throws {
         var expected: [(start: Int, end: Int, target: Target)] = []
         for (byte, target) in model.enumerated() {
@@ -99,8 +111,12 @@ import Testing
         for start in starts {
             profile.map(
                 Extent(
-                    start: start, byteCount: min(piece, size - start),
-                    content: start == piece ? other : content, sourceStart: start))
+                    start: start,
+                    byteCount: min(piece, size - start),
+                    content: start == piece ? other : content,
+                    sourceStart: start
+                )
+            )
         }
         #expect(profile.extents.count == 1)
         #expect(profile.extents[0].range == 0..<size)
@@ -124,8 +140,10 @@ import Testing
         #expect(count([first, next(11, 0, 16)]) == 2)
         #expect(count([first, next(10, 1, 15)]) == 2)
         let elsewhere = SegmentedContent(
-            contents[0].descriptor, prefix: BuiltContent.prefix.appending(.name("x")),
-            store: scene.store)
+            contents[0].descriptor,
+            prefix: BuiltContent.prefix.appending(.name("x")),
+            store: scene.store
+        )
         let foreign = Extent(start: 10, byteCount: 10, content: elsewhere, sourceStart: 15)
         #expect(count([first, foreign]) == 2)
     }

@@ -14,13 +14,18 @@ import Testing
         var random = SplitMix(seed: seed)
         for size in [1, segmentSize - 1, segmentSize, 20 * segmentSize + 77, 5 << 20] {
             let built = try BuiltContent.random(
-                size: size, segmentSize: segmentSize, using: &random)
+                size: size,
+                segmentSize: segmentSize,
+                using: &random
+            )
             let scene = try StoreScene(built.objects)
             let content = scene.content(built)
             for step in 0..<40 {
                 let offset = Int.random(in: 0..<size, using: &random)
                 let count = min(
-                    Int.random(in: 1...3 * segmentSize, using: &random), size - offset)
+                    Int.random(in: 1...3 * segmentSize, using: &random),
+                    size - offset
+                )
                 let expected = built.bytes[offset..<offset + count]
                 if let bytes = try content.residentBytes(at: offset, byteCount: count) {
                     #expect(same(bytes, expected), note)
@@ -69,7 +74,10 @@ import Testing
         let built = try BuiltContent([UInt8](repeating: 0, count: 100_000), segmentSize: 4096)
         let scene = try StoreScene()
         let content = scene.content(built)
-        #expect(try content.residentBytes(at: 5, byteCount: 99_000) == [UInt8](repeating: 0, count: 99_000))
+        #expect(
+            try content.residentBytes(at: 5, byteCount: 99_000)
+                == [UInt8](repeating: 0, count: 99_000)
+        )
         #expect(try await content.next(data: true, from: 0) == nil)
         #expect(try await content.next(data: false, from: 7) == 7)
         #expect(try await content.localByteCount() == (0, 0))
@@ -92,10 +100,14 @@ import Testing
                 let nextHole = (first..<count).first { !data.contains($0) }
                 #expect(
                     try await content.next(data: true, from: offset)
-                        == nextData.map { max(offset, $0 * 4096) }, note)
+                        == nextData.map { max(offset, $0 * 4096) },
+                    note
+                )
                 #expect(
                     try await content.next(data: false, from: offset)
-                        == nextHole.map { max(offset, $0 * 4096) } ?? size, note)
+                        == nextHole.map { max(offset, $0 * 4096) } ?? size,
+                    note
+                )
                 let end = Int.random(in: offset...size, using: &random)
                 let found = try await content.segments(in: offset..<end)
                 let expected = data.filter { (offset..<end).contains($0 * 4096) }.sorted()
@@ -114,7 +126,9 @@ import Testing
         // In the one the last, short segment, at place 3 of 8,192 bytes each; in the other a whole one.
         let large = try BuiltContent(random.bytes(3 * 8192) + shared, segmentSize: 8192)
         let small = try BuiltContent(
-            random.bytes(2 * 4096) + shared + random.bytes(3 * 4096), segmentSize: 4096)
+            random.bytes(2 * 4096) + shared + random.bytes(3 * 4096),
+            segmentSize: 4096
+        )
         for first in [large, small] {
             let scene = try StoreScene(large.objects + small.objects)
             _ = try await scene.content(first).read(at: 0, byteCount: first.bytes.count)
@@ -154,10 +168,15 @@ import Testing
         // As after a start of the node: nothing was used yet in this run.
         let reopened = LayeredStore(
             published: scene.store.published,
-            cache: try ContentStore(directory: scene.store.cache.directory), source: scene.source,
-            logger: quiet)
+            cache: try ContentStore(directory: scene.store.cache.directory),
+            source: scene.source,
+            logger: quiet
+        )
         let content = SegmentedContent(
-            built.descriptor, prefix: BuiltContent.prefix, store: reopened)
+            built.descriptor,
+            prefix: BuiltContent.prefix,
+            store: reopened
+        )
         let asked = scene.source.askedInAll
         #expect(same(try await content.read(at: 0, byteCount: 40_000), built.bytes))
         #expect(scene.source.askedInAll == asked + 1)
@@ -179,7 +198,8 @@ import Testing
         #expect(failure?.description.contains(ObjectId(of: built.segments[3].bytes).hex) == true)
         #expect(same(try await content.read(at: 0, byteCount: 12288), built.bytes[..<12288]))
         #expect(
-            same(try await content.read(at: 16384, byteCount: 9000), built.bytes[16384..<25384]))
+            same(try await content.read(at: 16384, byteCount: 9000), built.bytes[16384..<25384])
+        )
     }
 
     @Test func refusesASegmentOfAnotherLengthThanItsPlaceHas() async throws {
@@ -192,10 +212,18 @@ import Testing
             let scene = try StoreScene([odd, whole, node])
             let content = SegmentedContent(
                 ContentDescriptor(
-                    root: ObjectId(of: node), size: 8192, segmentSize: 4096, levels: 1),
-                prefix: BuiltContent.prefix, store: scene.store)
+                    root: ObjectId(of: node),
+                    size: 8192,
+                    segmentSize: 4096,
+                    levels: 1
+                ),
+                prefix: BuiltContent.prefix,
+                store: scene.store
+            )
             for _ in 0..<2 {
-                #expect(await failure { try await content.read(at: 0, byteCount: 10) }?.kind == .corrupt)
+                #expect(
+                    await failure { try await content.read(at: 0, byteCount: 10) }?.kind == .corrupt
+                )
             }
             #expect(try await content.read(at: 4096, byteCount: 4096) == whole)
         }

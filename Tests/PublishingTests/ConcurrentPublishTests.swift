@@ -1,5 +1,7 @@
 import CCNx
+import Disks
 import Failures
+import Profiles
 import Publishing
 import Store
 import Templates
@@ -27,7 +29,8 @@ struct ConcurrentPublishTests {
         #expect(template.versions.map(\.number) == [1, 2, 3, 4])
         for report in reports {
             let record = try scene.templates.served(
-                PublishingScene.template, version: report.version
+                PublishingScene.template,
+                version: report.version
             ).record
             #expect(record.disks[0].content.root.hex == report.disks[0].root)
         }
@@ -38,7 +41,9 @@ struct ConcurrentPublishTests {
         for round in 1...4 {
             async let one = scene.publish(Self.image(UInt64(round) * 100))
             async let other = scene.publish(
-                Self.image(UInt64(round) * 100 + 50), as: PublishingScene.otherTemplate)
+                Self.image(UInt64(round) * 100 + 50),
+                as: PublishingScene.otherTemplate
+            )
             let versions = try await [one.version, other.version]
             #expect(versions == [round, round])
             for name in [PublishingScene.template, PublishingScene.otherTemplate] {
@@ -62,7 +67,9 @@ struct ConcurrentPublishTests {
 
 struct ReclaimTests {
     private static let first = SparseImage(
-        size: 1 << 20, segments: [(0, 1), (10, 2), (20, 3)])
+        size: 1 << 20,
+        segments: [(0, 1), (10, 2), (20, 3)]
+    )
     private static let second = SparseImage(size: 1 << 20, segments: [(0, 1), (30, 4)])
 
     /// Two versions that share a segment; the first is withdrawn.
@@ -131,7 +138,9 @@ struct ReclaimTests {
         let record = try scene.templates.served(PublishingScene.template, version: 1).record
         do {
             let open = scene.templates.content(
-                record.disks[0].content, prefix: PublishingScene.template)
+                record.disks[0].content,
+                prefix: PublishingScene.template
+            )
             try scene.withdraw(1)
             #expect(try await scene.reclaim().freedSegments == 0)
             #expect(try await open.read(at: 0, byteCount: 1 << 20) == Self.first.bytes)
@@ -158,7 +167,8 @@ struct ReclaimTests {
                 let failure = await failure { try await scene.reclaim() }
                 guard failure?.kind == .busy else { throw Failure(.invalid, "it reclaimed") }
                 return try await source.stream(byteCount)
-            })
+            }
+        )
         #expect(report.version == 3)
         #expect(try await scene.bytes() == bytes)
     }
@@ -185,7 +195,9 @@ struct ReclaimTests {
         let scene = try await scene()
         _ = await failure {
             try await scene.publish(
-                PublishingScene.streamRequest(), stream: ByteStream([], failsAt: 0).stream)
+                PublishingScene.streamRequest(),
+                stream: ByteStream([], failsAt: 0).stream
+            )
         }
         #expect(try await scene.reclaim().freedSegments == 2)
     }

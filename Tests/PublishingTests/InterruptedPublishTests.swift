@@ -23,14 +23,17 @@ struct InterruptedPublishTests {
         let failure = await failure {
             try await scene.publish(
                 PublishingScene.streamRequest(),
-                stream: ByteStream(bytes, failsAt: 2 << 20).stream)
+                stream: ByteStream(bytes, failsAt: 2 << 20).stream
+            )
         }
         #expect(failure?.kind == .io)
         #expect(failure?.message == "the stream broke at byte 2097152")
         #expect(try scene.showsNothing())
 
         let report = try await scene.publish(
-            PublishingScene.streamRequest(), stream: ByteStream(bytes).stream)
+            PublishingScene.streamRequest(),
+            stream: ByteStream(bytes).stream
+        )
         #expect(report.version == 1)
         #expect(report.disks[0].knownSegments == 512)
         #expect(report.disks[0].newSegments == 256)
@@ -41,7 +44,10 @@ struct InterruptedPublishTests {
         let scene = try PublishingScene()
         let bytes = Self.image.bytes
         let sink = SegmentSink(
-            store: scene.store.published, segmentSize: 4096, isDryRun: false)
+            store: scene.store.published,
+            segmentSize: 4096,
+            isDryRun: false
+        )
         let shrinking = ShrinkingImage(bytes, endsAt: 1 << 20)
         let failure = await failure { try await DiskReader(sink: sink).read(shrinking) }
         #expect(failure?.kind == .io)
@@ -59,7 +65,8 @@ struct InterruptedPublishTests {
         _ = await failure {
             try await scene.publish(
                 PublishingScene.streamRequest(),
-                stream: ByteStream(Self.image.bytes, failsAt: 1 << 20).stream)
+                stream: ByteStream(Self.image.bytes, failsAt: 1 << 20).stream
+            )
         }
         #expect(try scene.store.published.usage().segmentCount == 256)
         #expect(try await scene.reclaim().freedSegments == 256)
@@ -69,7 +76,10 @@ struct InterruptedPublishTests {
     @Test func endsWhenItIsCancelled() async throws {
         let scene = try PublishingScene()
         let sink = SegmentSink(
-            store: scene.store.published, segmentSize: 4096, isDryRun: false)
+            store: scene.store.published,
+            segmentSize: 4096,
+            isDryRun: false
+        )
         let reader = DiskReader(sink: sink)
         reader.cancel()
         let failure = await failure {
@@ -84,7 +94,9 @@ struct InterruptedPublishTests {
             try await scene.publish(
                 PublishRequest(
                     template: PublishingScene.template,
-                    disks: [.init(name: "disk0", path: "/nowhere/image.raw", format: nil)]))
+                    disks: [.init(name: "disk0", path: "/nowhere/image.raw", format: nil)]
+                )
+            )
         }
         #expect(failure?.kind == .notFound)
         #expect(failure.map { "\($0)" }?.contains("/nowhere/image.raw") == true)

@@ -18,7 +18,11 @@ final class PublishingScene: Sendable {
     /// Seconds since 1970.
     static let now = 1_700_000_000
     static let attributes = OwnedAttributes(
-        mode: 0o600, userId: 0, groupId: 0, modified: now * 1_000_000_000)
+        mode: 0o600,
+        userId: 0,
+        groupId: 0,
+        modified: now * 1_000_000_000
+    )
 
     /// Made once a run.
     static let publisherKey = Result { try PrivateKey.generate(.ecP384) }
@@ -43,27 +47,43 @@ final class PublishingScene: Sendable {
         database = try StateDatabase(path: "\(folder.path)/state.sqlite")
         store = LayeredStore(
             published: try ContentStore(directory: "\(folder.path)/published"),
-            cache: try ContentStore(directory: "\(folder.path)/cache"), source: source,
-            logger: quiet)
+            cache: try ContentStore(directory: "\(folder.path)/cache"),
+            source: source,
+            logger: quiet
+        )
         reserve = SpaceReserve(directory: folder.path)
         let templates = try Templates(database: database, store: store, logger: quiet)
         self.templates = templates
         machines = try VirtualMachines(
-            database: database, overlaysDirectory: "\(folder.path)/overlays", bootId: "boot-1",
-            reserve: reserve, logger: quiet, content: { templates.content($0, prefix: $1) })
+            database: database,
+            overlaysDirectory: "\(folder.path)/overlays",
+            bootId: "boot-1",
+            reserve: reserve,
+            logger: quiet,
+            content: { templates.content($0, prefix: $1) }
+        )
         editor = CatalogEditor(
-            store: store.published, database: database, templates: templates,
-            nodeKey: try Self.nodeKey.get(), gate: gate)
+            store: store.published,
+            database: database,
+            templates: templates,
+            nodeKey: try Self.nodeKey.get(),
+            gate: gate
+        )
         publisher = Publisher(
-            store: store.published, database: database, templates: templates, editor: editor,
-            gate: gate)
+            store: store.published,
+            database: database,
+            templates: templates,
+            editor: editor,
+            gate: gate
+        )
         if trusts { try trust(key.publicKey) }
     }
 
     func trust(_ key: PublicKey, for prefix: Name = namespace) throws(Failure) {
         _ = try database.addTrust(
             TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
-            now: Self.now)
+            now: Self.now
+        )
         try templates.reload()
     }
 
@@ -79,8 +99,11 @@ final class PublishingScene: Sendable {
     /// Publishes an image as the template's `disk0`.
     @discardableResult
     func publish(
-        _ image: SparseImage, as template: Name = template, segmentSize: Int = 4096,
-        isDryRun: Bool = false, files: [PublishRequest.FileSource] = []
+        _ image: SparseImage,
+        as template: Name = template,
+        segmentSize: Int = 4096,
+        isDryRun: Bool = false,
+        files: [PublishRequest.FileSource] = []
     ) async throws(Failure) -> PublishReport {
         let path = path("image-\(UInt64.random(in: 0 ... .max)).raw")
         try image.write(to: path)
@@ -88,23 +111,34 @@ final class PublishingScene: Sendable {
             PublishRequest(
                 template: template,
                 disks: [.init(name: "disk0", path: path, format: .raw)],
-                files: files, segmentSize: segmentSize, isDryRun: isDryRun))
+                files: files,
+                segmentSize: segmentSize,
+                isDryRun: isDryRun
+            )
+        )
     }
 
     @discardableResult
     func publish(
-        _ request: PublishRequest, signer: KeySigner? = nil, stream: Publisher.Stream? = nil
+        _ request: PublishRequest,
+        signer: KeySigner? = nil,
+        stream: Publisher.Stream? = nil
     ) async throws(Failure) -> PublishReport {
         try await publisher.publish(
-            request, signer: signer ?? KeySigner(key), stream: stream, now: Self.now
+            request,
+            signer: signer ?? KeySigner(key),
+            stream: stream,
+            now: Self.now
         ) { _ in }
     }
 
     /// A request that reads its one disk from a stream.
     static func streamRequest(_ template: Name = template) -> PublishRequest {
         PublishRequest(
-            template: template, disks: [.init(name: "disk0", path: nil, format: .raw)],
-            segmentSize: 4096)
+            template: template,
+            disks: [.init(name: "disk0", path: nil, format: .raw)],
+            segmentSize: 4096
+        )
     }
 
     func withdraw(_ version: Int, of template: Name = template) throws(Failure) {
@@ -127,14 +161,17 @@ final class PublishingScene: Sendable {
     func reclaim() async throws(Failure) -> Reclaimer.Report {
         try await Reclaimer(local: store, database: database, gate: gate, reserve: reserve).reclaim(
             templates: templates,
-            keeping: machines.contentsInUse() + templates.contentsInUse())
+            keeping: machines.contentsInUse() + templates.contentsInUse()
+        )
     }
 
     // MARK: Looking
 
     /// All bytes of a disk or carried file of a served version.
     func bytes(
-        of item: String = "disk0", _ template: Name = template, version: Int? = nil
+        of item: String = "disk0",
+        _ template: Name = template,
+        version: Int? = nil
     ) async throws(Failure) -> [UInt8] {
         let record = try templates.served(template, version: version).record
         guard let found = record.item(named: item) else {

@@ -1,5 +1,6 @@
 import CCNx
 import Failures
+import Images
 import Profiles
 import Publishing
 import Signing
@@ -9,7 +10,9 @@ import Testing
 
 /// Segments A at 0 and 300, B at 5, C as the last but one, all else zeros; 2 MiB.
 private let sparse = SparseImage(
-    size: 2 << 20, segments: [(0, 1), (5, 2), (300, 1), (510, 3)])
+    size: 2 << 20,
+    segments: [(0, 1), (5, 2), (300, 1), (510, 3)]
+)
 
 struct PublishingTests {
     @Test func storesEachDistinctSegmentThatIsNotZerosOnce() async throws {
@@ -110,7 +113,9 @@ struct PublishingTests {
         let scene = try PublishingScene()
         let file = try await scene.publish(sparse)
         let report = try await scene.publish(
-            PublishingScene.streamRequest(), stream: ByteStream(sparse.bytes).stream)
+            PublishingScene.streamRequest(),
+            stream: ByteStream(sparse.bytes).stream
+        )
 
         #expect(report.version == 2)
         #expect(report.disks[0].root == file.disks[0].root)
@@ -124,7 +129,8 @@ struct PublishingTests {
         let failure = await failure {
             try await scene.publish(
                 PublishingScene.streamRequest(),
-                stream: ByteStream(SparseImage.bytes(1, count: byteCount)).stream)
+                stream: ByteStream(SparseImage.bytes(1, count: byteCount)).stream
+            )
         }
         #expect(failure?.kind == .invalid)
         #expect(failure?.message.contains("\(byteCount) bytes") == true)
@@ -166,9 +172,15 @@ struct PublishingTests {
         let scene = try PublishingScene()
         try scene.database.commit(
             catalog: CatalogRow(
-                namespace: PublishingScene.namespace, serial: 7, object: ObjectId(of: [1]),
-                publishedHere: false, expires: PublishingScene.now + 1000),
-            versions: [], tags: [])
+                namespace: PublishingScene.namespace,
+                serial: 7,
+                object: ObjectId(of: [1]),
+                publishedHere: false,
+                expires: PublishingScene.now + 1000
+            ),
+            versions: [],
+            tags: []
+        )
         let stream = ByteStream(sparse.bytes)
         let published = await failure {
             try await scene.publish(PublishingScene.streamRequest(), stream: stream.stream)
@@ -197,7 +209,8 @@ struct PublishingTests {
         }
         let many = await failure {
             try await scene.publish(
-                PublishRequest(template: PublishingScene.template, disks: disks))
+                PublishRequest(template: PublishingScene.template, disks: disks)
+            )
         }
         #expect(many?.kind == .tooLarge)
         let none = await failure {
@@ -231,8 +244,11 @@ struct PublishingTests {
             try await scene.publisher.publish(
                 PublishRequest(
                     template: PublishingScene.template,
-                    disks: [.init(name: "disk0", path: path, format: .raw)]),
-                signer: signer, stream: nil, now: PublishingScene.now
+                    disks: [.init(name: "disk0", path: path, format: .raw)]
+                ),
+                signer: signer,
+                stream: nil,
+                now: PublishingScene.now
             ) { _ in }
         }
         #expect(failure?.kind == .untrusted)
@@ -249,7 +265,8 @@ struct PublishingTests {
         let zeros = [UInt8](repeating: 0, count: byteCount)
         try await scene.publish(
             sparse,
-            files: [.init(name: "domain.xml", bytes: bytes), .init(name: "zeros", bytes: zeros)])
+            files: [.init(name: "domain.xml", bytes: bytes), .init(name: "zeros", bytes: zeros)]
+        )
 
         #expect(try await scene.bytes(of: "domain.xml") == bytes)
         #expect(try await scene.bytes(of: "zeros") == zeros)
@@ -270,7 +287,11 @@ struct PublishingTests {
                 disks: [
                     .init(name: "disk0", path: scene.path("a.raw"), format: nil),
                     .init(name: "disk1", path: scene.path("b.raw"), format: nil),
-                ], properties: ["arch": "x86_64"], segmentSize: 4096))
+                ],
+                properties: ["arch": "x86_64"],
+                segmentSize: 4096
+            )
+        )
         #expect(report.version == 1)
         #expect(report.disks.map(\.newSegments) == [3, 1])
         #expect(try await scene.bytes(of: "disk0") == sparse.bytes)
@@ -286,9 +307,12 @@ struct WrongSigner: Signer {
     let key: PrivateKey
 
     func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
         try await KeySigner(key).sign(
-            object, signatureTimeMilliseconds: signatureTimeMilliseconds)
+            object,
+            signatureTimeMilliseconds: signatureTimeMilliseconds
+        )
     }
 }

@@ -59,8 +59,11 @@ struct CatalogFollowerTests {
             source = RepositorySource(repository.store.published)
             node = try PublishingScene(source: source, trusts: trusts)
             follower = CatalogFollower(
-                namespace: PublishingScene.namespace, store: node.store, database: node.database,
-                templates: node.templates)
+                namespace: PublishingScene.namespace,
+                store: node.store,
+                database: node.database,
+                templates: node.templates
+            )
         }
 
         var pointer: ObjectId {
@@ -73,20 +76,30 @@ struct CatalogFollowerTests {
 
         /// A catalog of these lines, signed by `key`; the source has it.
         func catalog(
-            serial: Int, namespace: Name = PublishingScene.namespace, versions: [VersionRow],
-            key: PrivateKey, delegation: [UInt8]? = nil, size: Int? = nil
+            serial: Int,
+            namespace: Name = PublishingScene.namespace,
+            versions: [VersionRow],
+            key: PrivateKey,
+            delegation: [UInt8]? = nil,
+            size: Int? = nil
         ) throws -> ObjectId {
             let json = try Listing(versions: versions, tags: []).json()
             let root = source.add(json)
             let listing = ContentDescriptor(
-                root: root, size: size ?? json.count, segmentSize: 32 << 10,
-                levels: ManifestNode.levels(size: size ?? json.count, segmentSize: 32 << 10))
+                root: root,
+                size: size ?? json.count,
+                segmentSize: 32 << 10,
+                levels: ManifestNode.levels(size: size ?? json.count, segmentSize: 32 << 10)
+            )
             return source.add(
                 try Catalog(
-                    namespace: namespace, serial: serial,
-                    expires: PublishingScene.now + 1000, listing: listing,
+                    namespace: namespace,
+                    serial: serial,
+                    expires: PublishingScene.now + 1000,
+                    listing: listing,
                     delegation: delegation
-                ).signed(with: key, now: PublishingScene.now))
+                ).signed(with: key, now: PublishingScene.now)
+            )
         }
     }
 
@@ -153,12 +166,22 @@ struct CatalogFollowerTests {
         let nodeKey = try PublishingScene.nodeKey.get()
         let delegation = try SignedContentObject.sign(
             try Delegation.draft(to: nodeKey.publicKey, namespace: PublishingScene.namespace),
-            with: pair.node.key, signatureTimeMilliseconds: 1)
+            with: pair.node.key,
+            signatureTimeMilliseconds: 1
+        )
         let forged = try pair.catalog(
-            serial: 9, versions: [], key: stranger, delegation: delegation)
+            serial: 9,
+            versions: [],
+            key: stranger,
+            delegation: delegation
+        )
         #expect(await failure { try await pair.follower.follow(forged) }?.kind == .untrusted)
         let delegated = try pair.catalog(
-            serial: 9, versions: [], key: nodeKey, delegation: delegation)
+            serial: 9,
+            versions: [],
+            key: nodeKey,
+            delegation: delegation
+        )
         #expect(try await pair.follower.follow(delegated))
     }
 
@@ -167,7 +190,11 @@ struct CatalogFollowerTests {
         let elsewhere = Name(segments: [.name("other.org")])
         try pair.node.trust(pair.node.key.publicKey, for: elsewhere)
         let catalog = try pair.catalog(
-            serial: 9, namespace: elsewhere, versions: [], key: pair.node.key)
+            serial: 9,
+            namespace: elsewhere,
+            versions: [],
+            key: pair.node.key
+        )
         #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .corrupt)
         #expect(try pair.node.showsNothing())
     }
@@ -176,8 +203,11 @@ struct CatalogFollowerTests {
         let pair = try await Pair()
         let record = try #require(try pair.repository.database.versions().first).record
         let foreign = VersionRow(
-            template: Name(segments: [.name("other.org"), .name("vm")]), version: 1,
-            record: record, publishedHere: true)
+            template: Name(segments: [.name("other.org"), .name("vm")]),
+            version: 1,
+            record: record,
+            publishedHere: true
+        )
         let catalog = try pair.catalog(serial: 9, versions: [foreign], key: pair.node.key)
         #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
@@ -186,7 +216,11 @@ struct CatalogFollowerTests {
     @Test func refusesAListingThatNoMemoryHolds() async throws {
         let pair = try await Pair()
         let catalog = try pair.catalog(
-            serial: 9, versions: [], key: pair.node.key, size: 1 << 40)
+            serial: 9,
+            versions: [],
+            key: pair.node.key,
+            size: 1 << 40
+        )
         #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .tooLarge)
     }
 

@@ -10,7 +10,10 @@ struct ObjectNameTests {
     @Test(arguments: [(32 << 10, 0), (1024, 31), (1, 7), (64 << 10, 1)])
     func comesBackFromItsName(chunkSize: Int, chunk: Int) throws {
         let object = ObjectName(
-            ObjectRequest(Self.id, under: Self.prefix), chunkSize: chunkSize, chunk: chunk)
+            ObjectRequest(Self.id, under: Self.prefix),
+            chunkSize: chunkSize,
+            chunk: chunk
+        )
         #expect(ObjectName(object.name) == object)
         #expect(ObjectName(try Name(uri: object.name.uri)) == object)
     }
@@ -21,12 +24,15 @@ struct ObjectNameTests {
             name
                 == Self.prefix.appending([
                     .name("@object"), .name(bytes: Self.id.bytes), .name("32768"), .chunk(0),
-                ]))
+                ])
+        )
     }
 
     private static func name(
-        _ prefix: Name = prefix, marker: NameSegment = .name("@object"),
-        id: NameSegment = .name(bytes: id.bytes), size: NameSegment = .name("1024"),
+        _ prefix: Name = prefix,
+        marker: NameSegment = .name("@object"),
+        id: NameSegment = .name(bytes: id.bytes),
+        size: NameSegment = .name("1024"),
         tail: [NameSegment] = [.chunk(0)]
     ) -> Name {
         prefix.appending([marker, id, size] + tail)
@@ -45,7 +51,8 @@ struct ObjectNameTests {
             name(size: NameSegment(type: 0x1000, value: Array("1024".utf8))),
             name(tail: []), name(tail: [.name("0")]), name(tail: [.chunk(1 << 31)]),
             name(tail: [.chunk(.max)]), name(tail: [.chunk(0), .name("x")]),
-        ] as [Name])
+        ] as [Name]
+    )
     func refuses(_ name: Name) {
         #expect(ObjectName(name) == nil)
     }

@@ -19,23 +19,30 @@ struct ResponderTests {
         return (
             scene,
             Responder(
-                store: scene.store, database: scene.database,
-                nodeKey: try PublishingScene.nodeKey.get())
+                store: scene.store,
+                database: scene.database,
+                nodeKey: try PublishingScene.nodeKey.get()
+            )
         )
     }
 
     private static func interest(
-        _ id: ObjectId, chunkSize: Int = 32 << 10, chunk: Int = 0
+        _ id: ObjectId,
+        chunkSize: Int = 32 << 10,
+        chunk: Int = 0
     ) -> Interest {
         Interest(
             name: ObjectName(
-                ObjectRequest(id, under: PublishingScene.template), chunkSize: chunkSize,
+                ObjectRequest(id, under: PublishingScene.template),
+                chunkSize: chunkSize,
                 chunk: chunk
-            ).name)
+            ).name
+        )
     }
 
     private func object(
-        _ responder: Responder, _ interest: Interest
+        _ responder: Responder,
+        _ interest: Interest
     ) throws -> ContentObject? {
         guard let packet = try responder.answer(interest, now: Self.time) else { return nil }
         guard case .contentObject(let object) = packet.packet else {
@@ -54,7 +61,9 @@ struct ResponderTests {
         #expect(answer?.endChunkNumber == 0)
 
         let (version, record) = try scene.templates.served(
-            PublishingScene.template, version: 1)
+            PublishingScene.template,
+            version: 1
+        )
         for id in [version.recordId, record.disks[0].content.root] {
             let payload = try #require(try object(responder, Self.interest(id))?.payload)
             #expect(ObjectId(of: payload) == id)

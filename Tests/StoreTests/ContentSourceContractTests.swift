@@ -9,7 +9,9 @@ import Testing
         case fake, published, cached, fetching, nested
 
         /// A source that has exactly `objects`.
-        func make(_ objects: [[UInt8]]) async throws -> (source: any ContentSource, scene: StoreScene) {
+        func make(_ objects: [[UInt8]]) async throws -> (
+            source: any ContentSource, scene: StoreScene
+        ) {
             switch self {
             case .fake:
                 let scene = try StoreScene(FakeSource(objects))
@@ -33,7 +35,9 @@ import Testing
                 let above = LayeredStore(
                     published: try ContentStore(directory: "\(scene.directory)/published2"),
                     cache: try ContentStore(directory: "\(scene.directory)/cache2"),
-                    source: scene.store, logger: quiet)
+                    source: scene.store,
+                    logger: quiet
+                )
                 return (above, scene)
             }
         }

@@ -40,7 +40,11 @@ import Testing
         try image.write(segment.span, at: 0)
         #expect(try store.segment(ObjectId(of: segment)) == nil)
         let read = try residentBytes(
-            of: image, at: 0, byteCount: 10, ids: [ObjectId(of: segment)])
+            of: image,
+            at: 0,
+            byteCount: 10,
+            ids: [ObjectId(of: segment)]
+        )
         guard case .missing(position: 0) = read.residency else {
             Issue.record("\(read.residency)")
             return
@@ -60,7 +64,8 @@ import Testing
         for (position, bytes) in segments.enumerated() {
             let id = ObjectId(of: bytes)
             #expect(
-                try store.places(of: [id])[0] == SegmentPlace(image: number, position: position))
+                try store.places(of: [id])[0] == SegmentPlace(image: number, position: position)
+            )
             #expect(try store.segment(id) == bytes)
         }
         let next = try store.makeImage(segmentSize: 4096)
@@ -135,7 +140,9 @@ import Testing
         let wrong = ObjectId(of: Array("wrong".utf8))
         let small = ObjectId(of: Array("small".utf8))
         try store.insert(
-            [(id: small, bytes: Array("small".utf8)), (id: wrong, bytes: [0])], durably: true)
+            [(id: small, bytes: Array("small".utf8)), (id: wrong, bytes: [0])],
+            durably: true
+        )
         for position in [2, 11] {
             try StoreScene.damage(SegmentPlace(image: image.number, position: position), in: store)
         }
@@ -164,7 +171,8 @@ import Testing
         let freed = try store.free(
             (16..<48).map {
                 (id: ids[$0], place: SegmentPlace(image: image.number, position: $0))
-            })
+            }
+        )
         #expect(freed == 32 * 4096)
         #expect(try image.allocatedByteCount() <= before - 32 * 4096)
         #expect(try store.places(of: ids).filter { $0 == nil }.count == 32)
@@ -230,5 +238,23 @@ import Testing
         try FileTree.remove("\(folder.path)/images/000001-4096.img")
         let store = try ContentStore(directory: folder.path)
         #expect(kind { _ = try store.segment(ObjectId(of: segment)) } == .corrupt)
+    }
+
+    @Test mutating func freesWhatAPublishLeftThatWasCutOff() throws {
+        let folder = try TemporaryFolder()
+        let store = try ContentStore(directory: folder.path)
+        let kept = segments(8)
+        let image = try StoreScene.publish(kept, in: store)
+        for (index, bytes) in segments(8).enumerated() {
+            try image.write(bytes.span, at: 8 + index)
+        }
+        let abandoned = try store.makeImage(segmentSize: 8192)
+        let bytes = random.bytes(8192)
+        try abandoned.write(bytes.span, at: 3)
+        #expect(try store.freeUnindexed() == 8 * 4096 + 8192)
+        #expect(try FileTree.names(in: "\(folder.path)/images") == ["000001-4096.img"])
+        for bytes in kept { #expect(try store.segment(ObjectId(of: bytes)) == bytes) }
+        #expect(try store.usage().imageByteCount <= 8 * 4096)
+        #expect(try store.freeUnindexed() == 0)
     }
 }

@@ -85,7 +85,8 @@ import Testing
             #expect(await failure { try await scene.segment(id, at: 0) }?.kind == .corrupt)
             #expect(
                 await failure { try await scene.store.object(StoreScene.request(id)) }?.kind
-                    == .corrupt)
+                    == .corrupt
+            )
             #expect(try scene.store.localObject(id) == nil)
             #expect(try scene.store.cache.usage().segmentCount == 0)
             #expect(try scene.store.cache.usage().smallObjectCount == 0)
@@ -105,7 +106,11 @@ import Testing
         try StoreScene.damage(place, in: scene.store.cache)
         let resident = try #require(try scene.store.residents(of: [ids[2]])[0])
         let read = try residentBytes(
-            of: resident.image, at: 2 * 4096, byteCount: 4096, ids: ids)
+            of: resident.image,
+            at: 2 * 4096,
+            byteCount: 4096,
+            ids: ids
+        )
         guard case .damaged(position: 2, let why) = read.residency else {
             Issue.record("\(read.residency)")
             return
@@ -126,7 +131,9 @@ import Testing
         let scene = try StoreScene()
         let image = try StoreScene.publish(segments, in: scene.store.published)
         try StoreScene.damage(
-            SegmentPlace(image: image.number, position: 0), in: scene.store.published)
+            SegmentPlace(image: image.number, position: 0),
+            in: scene.store.published
+        )
         let failure = await failure { try await scene.segment(id, at: 0) }
         #expect(failure?.kind == .noSource)
         #expect(failure?.description.contains(id.hex) == true)
@@ -165,7 +172,9 @@ import Testing
         let small = try SmallFilesystem(byteCount: 1 << 20)
         let segments = segments(600)
         let scene = try StoreScene(
-            FakeSource(segments), cacheDirectory: "\(small.path)/cache")
+            FakeSource(segments),
+            cacheDirectory: "\(small.path)/cache"
+        )
         for (position, bytes) in segments.enumerated() {
             #expect(try await scene.segment(ObjectId(of: bytes), at: position) == bytes)
         }
@@ -199,7 +208,11 @@ import Testing
         let roots = (0..<3).map { ObjectId(of: [UInt8($0)]) }
         for index in [0, 1, 2] {
             _ = try await scene.store.segment(
-                StoreScene.request(ids[index]), position: 0, root: roots[index], segmentSize: 4096)
+                StoreScene.request(ids[index]),
+                position: 0,
+                root: roots[index],
+                segmentSize: 4096
+            )
         }
         _ = try scene.store.residents(of: [ids[0]])
         #expect(try scene.store.evict(byteCount: 1) == 4096)
@@ -247,7 +260,11 @@ import Testing
                         // More than once: what was verified before it was evicted counts as well.
                         for _ in 0..<20 {
                             let read = try residentBytes(
-                                of: resident.image, at: position * 4096, byteCount: 4096, ids: ids)
+                                of: resident.image,
+                                at: position * 4096,
+                                byteCount: 4096,
+                                ids: ids
+                            )
                             switch read.residency {
                             case .complete:
                                 complete.increment()

@@ -34,7 +34,9 @@ struct SplitMix: RandomNumberGenerator {
         }
         bytes.removeLast(bytes.count - count)
         let stamp = next()
-        for index in 0..<min(count, 8) { bytes[index] = UInt8(truncatingIfNeeded: stamp >> (index * 8)) | 1 }
+        for index in 0..<min(count, 8) {
+            bytes[index] = UInt8(truncatingIfNeeded: stamp >> (index * 8)) | 1
+        }
         return bytes
     }
 

@@ -13,7 +13,9 @@ import Testing
         let ids = segments.map { ObjectId(of: $0) }
         let image = try StoreScene.publish(segments, in: store)
         let read = try residentBytes(of: image, at: 4000, byteCount: 1000, ids: ids)
-        #expect(read.bytes == segments[0][4000...] + segments[1] + [UInt8](repeating: 0, count: 304))
+        #expect(
+            read.bytes == segments[0][4000...] + segments[1] + [UInt8](repeating: 0, count: 304)
+        )
     }
 
     @Test func checksASegmentAtItsFirstUseAndOnlyThen() throws {

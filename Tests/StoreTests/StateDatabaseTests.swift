@@ -6,7 +6,11 @@ import Testing
 
 @Suite struct StateDatabaseTests {
     private static let attributes = OwnedAttributes(
-        mode: 0o640, userId: 1000, groupId: 107, modified: 1_700_000_000_123_456_789)
+        mode: 0o640,
+        userId: 1000,
+        groupId: 107,
+        modified: 1_700_000_000_123_456_789
+    )
     private static let app1 = Name(segments: [.name("mycorp.com"), .name("app1"), .name("vm")])
     private static let app2 = Name(segments: [.name("mycorp.com"), .name("app 2/ü")])
     private static let corp = Name(segments: [.name("mycorp.com")])
@@ -17,15 +21,26 @@ import Testing
 
     private func disk(_ id: Int64, vm: Int64, named name: String = "disk0") -> DiskRow {
         DiskRow(
-            id: id, vm: vm, name: name, size: 1 << 40, attributes: Self.attributes,
-            overlay: id + 1000)
+            id: id,
+            vm: vm,
+            name: name,
+            size: 1 << 40,
+            attributes: Self.attributes,
+            overlay: id + 1000
+        )
     }
 
     private func extent(_ start: Int, _ byteCount: Int) -> ExtentRow {
         ExtentRow(
-            start: start, byteCount: byteCount, root: ObjectId(of: [UInt8(start % 251)]),
-            contentSize: 8 << 40, segmentSize: 32768, levels: 3, prefix: Self.app2,
-            sourceStart: start + 4096)
+            start: start,
+            byteCount: byteCount,
+            root: ObjectId(of: [UInt8(start % 251)]),
+            contentSize: 8 << 40,
+            segmentSize: 32768,
+            levels: 3,
+            prefix: Self.app2,
+            sourceStart: start + 4096
+        )
     }
 
     // MARK: Rows
@@ -33,8 +48,13 @@ import Testing
     @Test func keepsVMsDisksAndExtents() throws {
         let folder = try TemporaryFolder()
         var vm = VMRow(
-            id: 7, name: "web-01", attributes: Self.attributes, created: 1_700_000_000,
-            template: Self.app1, templateVersion: 3)
+            id: 7,
+            name: "web-01",
+            attributes: Self.attributes,
+            created: 1_700_000_000,
+            template: Self.app1,
+            templateVersion: 3
+        )
         var disk0 = disk(Int64.max - 1000, vm: 7)
         let disk1 = disk(12, vm: 7, named: "disk1")
         let extents = [extent(0, 4096), extent(8192, 1 << 33)]
@@ -58,13 +78,18 @@ import Testing
         disk0.failure = "the disk is broken"
         disk0.name = "root"
         try database.update(
-            disk0, extents: [extent(4096, 4096)],
-            mapPages: [MapPageRow(page: 2, states: [1, 2, 3])], durably: true)
+            disk0,
+            extents: [extent(4096, 4096)],
+            mapPages: [MapPageRow(page: 2, states: [1, 2, 3])],
+            durably: true
+        )
         database = try self.database(folder)
         #expect(try database.vms() == [vm])
         #expect(try database.disks().first { $0.id == disk0.id } == disk0)
         #expect(try database.extents(of: disk0.id) == [extent(4096, 4096)])
-        #expect(try database.mapPages(of: disk0.overlay) == [MapPageRow(page: 2, states: [1, 2, 3])])
+        #expect(
+            try database.mapPages(of: disk0.overlay) == [MapPageRow(page: 2, states: [1, 2, 3])]
+        )
 
         try database.deleteDisk(disk0)
         try database.deleteDisk(disk1)
@@ -103,9 +128,14 @@ import Testing
         disks[1].size = 1
         try database.commit(
             mapPages: [
-                (overlay: 1001, pages: [.init(page: 0, states: page), .init(page: 9, states: page)]),
+                (
+                    overlay: 1001,
+                    pages: [.init(page: 0, states: page), .init(page: 9, states: page)]
+                ),
                 (overlay: 1002, pages: [.init(page: 3, states: page)]),
-            ], modified: disks)
+            ],
+            modified: disks
+        )
         #expect(try database.mapPages(of: 1001).map(\.page) == [0, 9])
         #expect(try database.mapPages(of: 1002) == [MapPageRow(page: 3, states: page)])
         let row = try #require(try database.disks().first { $0.id == 2 })
@@ -113,7 +143,9 @@ import Testing
         // Only the time of change travels with a flush.
         #expect(row.size == 1 << 40)
         try database.commit(
-            mapPages: [(overlay: 1001, pages: [.init(page: 0, states: [])])], modified: [])
+            mapPages: [(overlay: 1001, pages: [.init(page: 0, states: [])])],
+            modified: []
+        )
         #expect(try database.mapPages(of: 1001).map(\.page) == [9])
         try database.update(disks[0], removingMapPagesFrom: 5)
         #expect(try database.mapPages(of: 1001).isEmpty)
@@ -137,7 +169,10 @@ import Testing
         let folder = try TemporaryFolder()
         let entries = [Self.corp, Self.app1].map { prefix in
             TrustEntry(
-                prefix: prefix, publicKeyDER: [1, 2, 3], keyId: KeyId(ObjectId(of: [1]).digest))
+                prefix: prefix,
+                publicKeyDER: [1, 2, 3],
+                keyId: KeyId(ObjectId(of: [1]).digest)
+            )
         }
         do {
             let database = try database(folder)
@@ -155,23 +190,36 @@ import Testing
 
     private func catalog(_ namespace: Name, serial: Int) -> CatalogRow {
         CatalogRow(
-            namespace: namespace, serial: serial, object: ObjectId(of: [UInt8(serial)]),
-            publishedHere: true, expires: 1_800_000_000)
+            namespace: namespace,
+            serial: serial,
+            object: ObjectId(of: [UInt8(serial)]),
+            publishedHere: true,
+            expires: 1_800_000_000
+        )
     }
 
     private func version(_ name: Name, _ number: Int, withdrawn: Int? = nil) -> VersionRow {
         VersionRow(
-            template: name, version: number, record: ObjectId(of: [UInt8(number)]),
-            publishedHere: false, withdrawn: withdrawn)
+            template: name,
+            version: number,
+            record: ObjectId(of: [UInt8(number)]),
+            publishedHere: false,
+            withdrawn: withdrawn
+        )
     }
 
     @Test func keepsWhatACatalogSays() throws {
         let folder = try TemporaryFolder()
-        let versions = [version(Self.app2, 1, withdrawn: 99), version(Self.app1, 1), version(Self.app1, 2)]
+        let versions = [
+            version(Self.app2, 1, withdrawn: 99), version(Self.app1, 1), version(Self.app1, 2),
+        ]
         let tags = [TagRow(template: Self.app1, tag: "stable", version: 1)]
         do {
             try database(folder).commit(
-                catalog: catalog(Self.corp, serial: 4), versions: versions, tags: tags)
+                catalog: catalog(Self.corp, serial: 4),
+                versions: versions,
+                tags: tags
+            )
         }
         let database = try database(folder)
         #expect(try database.catalogs() == [catalog(Self.corp, serial: 4)])
@@ -187,14 +235,20 @@ import Testing
         let other = Name(segments: [.name("mycorp.com.au")])
         let foreign = other.appending(.name("vm"))
         try database.commit(
-            catalog: catalog(other, serial: 1), versions: [version(foreign, 1)],
-            tags: [TagRow(template: foreign, tag: "t", version: 1)])
+            catalog: catalog(other, serial: 1),
+            versions: [version(foreign, 1)],
+            tags: [TagRow(template: foreign, tag: "t", version: 1)]
+        )
         try database.commit(
             catalog: catalog(Self.corp, serial: 1),
             versions: [version(Self.app1, 1), version(Self.app2, 1)],
-            tags: [TagRow(template: Self.app1, tag: "old", version: 1)])
+            tags: [TagRow(template: Self.app1, tag: "old", version: 1)]
+        )
         try database.commit(
-            catalog: catalog(Self.corp, serial: 2), versions: [version(Self.app1, 2)], tags: [])
+            catalog: catalog(Self.corp, serial: 2),
+            versions: [version(Self.app1, 2)],
+            tags: []
+        )
         #expect(try database.versions().map(\.template) == [foreign, Self.app1])
         #expect(try database.versions().map(\.version) == [1, 2])
         #expect(try database.tags().map(\.tag) == ["t"])
@@ -206,8 +260,10 @@ import Testing
         let database = try database(folder)
         for serial in 1...2 {
             try database.commit(
-                catalog: catalog(Self.app1, serial: serial), versions: [version(Self.app1, 1)],
-                tags: [TagRow(template: Self.app1, tag: "t", version: 1)])
+                catalog: catalog(Self.app1, serial: serial),
+                versions: [version(Self.app1, 1)],
+                tags: [TagRow(template: Self.app1, tag: "t", version: 1)]
+            )
         }
         #expect(try database.versions().count == 1)
     }
@@ -217,12 +273,19 @@ import Testing
         let folder = try TemporaryFolder()
         let database = try database(folder)
         try database.commit(
-            catalog: catalog(Self.corp, serial: 3), versions: [version(Self.app1, 1)], tags: [])
+            catalog: catalog(Self.corp, serial: 3),
+            versions: [version(Self.app1, 1)],
+            tags: []
+        )
         #expect(
             kind {
                 try database.commit(
-                    catalog: catalog(Self.corp, serial: serial), versions: [], tags: [])
-            } == .busy)
+                    catalog: catalog(Self.corp, serial: serial),
+                    versions: [],
+                    tags: []
+                )
+            } == .busy
+        )
         #expect(try database.catalogs() == [catalog(Self.corp, serial: 3)])
         #expect(try database.versions() == [version(Self.app1, 1)])
         try database.commit(catalog: catalog(Self.corp, serial: 4), versions: [], tags: [])

@@ -33,6 +33,8 @@ import Testing
         let folder = try TemporaryFolder()
         #expect(StoreLock.holder(of: folder.path) == nil)
         #expect(StoreLock.holder(of: "\(folder.path)/absent") == nil)
-        #expect(kind { _ = try StoreLock(home: "\(folder.path)/absent", purpose: "x") } == .notFound)
+        #expect(
+            kind { _ = try StoreLock(home: "\(folder.path)/absent", purpose: "x") } == .notFound
+        )
     }
 }

@@ -18,7 +18,9 @@ struct StoreScene {
 
     /// - Parameter cacheDirectory: elsewhere than in the test's own folder.
     init(
-        _ source: FakeSource = FakeSource(), cacheLimit: Int = .max, cacheDirectory: String? = nil
+        _ source: FakeSource = FakeSource(),
+        cacheLimit: Int = .max,
+        cacheDirectory: String? = nil
     ) throws {
         folder = try TemporaryFolder()
         directory = folder.path
@@ -26,20 +28,29 @@ struct StoreScene {
         store = LayeredStore(
             published: try ContentStore(directory: "\(directory)/published"),
             cache: try ContentStore(directory: cacheDirectory ?? "\(directory)/cache"),
-            source: source, cacheLimit: cacheLimit, logger: quiet)
+            source: source,
+            cacheLimit: cacheLimit,
+            logger: quiet
+        )
     }
 
     static func request(_ id: ObjectId) -> ObjectRequest { ObjectRequest(id, under: prefix) }
 
     func segment(_ id: ObjectId, at position: Int) async throws -> [UInt8] {
         try await store.segment(
-            Self.request(id), position: position, root: Self.root, segmentSize: Self.segmentSize)
+            Self.request(id),
+            position: position,
+            root: Self.root,
+            segmentSize: Self.segmentSize
+        )
     }
 
     /// Writes and records segments from position 0 on of a new image of `content`.
     @discardableResult
     static func publish(
-        _ segments: [[UInt8]], in content: ContentStore, segmentSize: Int = segmentSize
+        _ segments: [[UInt8]],
+        in content: ContentStore,
+        segmentSize: Int = segmentSize
     ) throws -> SegmentImage {
         let image = try content.makeImage(segmentSize: segmentSize)
         var places: [(id: ObjectId, place: SegmentPlace)] = []
@@ -56,7 +67,8 @@ struct StoreScene {
     static func damage(_ place: SegmentPlace, in content: ContentStore) throws {
         let name = try #require(
             try FileTree.names(in: "\(content.directory)/images")
-                .first { $0.hasPrefix(String(repeating: "0", count: 5) + "\(place.image)-") })
+                .first { $0.hasPrefix(String(repeating: "0", count: 5) + "\(place.image)-") }
+        )
         let file = try File("\(content.directory)/images/\(name)", .readWrite)
         let offset = place.position * segmentSize + 100
         let byte = try file.bytes(at: offset, byteCount: 1)[0]
@@ -66,14 +78,22 @@ struct StoreScene {
 
 /// Reads through `image` as a disk would; nil unless the run is all there.
 func residentBytes(
-    of image: SegmentImage, at offset: Int, byteCount: Int, ids: [ObjectId]
+    of image: SegmentImage,
+    at offset: Int,
+    byteCount: Int,
+    ids: [ObjectId]
 ) throws(Failure) -> (residency: SegmentImage.Residency, bytes: [UInt8]) {
     var result: Result<SegmentImage.Residency, Failure>?
     let bytes = [UInt8](capacity: byteCount) { output in
         do throws(Failure) {
             result = .success(
                 try image.readResident(
-                    at: offset, byteCount: byteCount, into: &output, id: { ids[$0] }))
+                    at: offset,
+                    byteCount: byteCount,
+                    into: &output,
+                    id: { ids[$0] }
+                )
+            )
         } catch {
             result = .failure(error)
         }

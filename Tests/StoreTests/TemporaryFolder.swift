@@ -8,7 +8,9 @@ final class TemporaryFolder: Sendable {
     init() throws {
         path = NSTemporaryDirectory() + "ccnfs-test-\(UUID().uuidString)"
         try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true)
+            atPath: path,
+            withIntermediateDirectories: true
+        )
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
@@ -30,7 +32,9 @@ final class SmallFilesystem: Sendable {
         folder = try TemporaryFolder()
         path = folder.path
         let status = try Self.run(
-            "mount", ["-t", "tmpfs", "-o", "size=\(byteCount)", "none", path])
+            "mount",
+            ["-t", "tmpfs", "-o", "size=\(byteCount)", "none", path]
+        )
         try #require(status == 0, "no filesystem could be mounted on \(path)")
     }
 

@@ -23,13 +23,22 @@ import Testing
     }
 
     private func catalog(
-        _ namespace: Name = namespace, serial: Int = 7, delegation: [UInt8]? = nil
+        _ namespace: Name = namespace,
+        serial: Int = 7,
+        delegation: [UInt8]? = nil
     ) -> Catalog {
         Catalog(
-            namespace: namespace, serial: serial, expires: TemplatesScene.now + 100,
+            namespace: namespace,
+            serial: serial,
+            expires: TemplatesScene.now + 100,
             listing: ContentDescriptor(
-                root: ObjectId(of: [3]), size: 50_000, segmentSize: 32768, levels: 1),
-            delegation: delegation)
+                root: ObjectId(of: [3]),
+                size: 50_000,
+                segmentSize: 32768,
+                levels: 1
+            ),
+            delegation: delegation
+        )
     }
 
     private func sign(_ catalog: Catalog, with key: PrivateKey) throws(Failure) -> [UInt8] {
@@ -37,17 +46,23 @@ import Testing
     }
 
     private func read(
-        _ bytes: [UInt8], _ namespace: Name = namespace, ownKey: PublicKey? = nil
+        _ bytes: [UInt8],
+        _ namespace: Name = namespace,
+        ownKey: PublicKey? = nil
     ) throws(Failure) -> Catalog {
         try Catalog(signed: bytes, namespace: namespace, trust: trust, ownKey: ownKey)
     }
 
     private func delegation(
-        to key: PublicKey, by signer: PrivateKey, in namespace: Name = namespace
+        to key: PublicKey,
+        by signer: PrivateKey,
+        in namespace: Name = namespace
     ) throws(Failure) -> [UInt8] {
         try SignedContentObject.sign(
-            try Delegation.draft(to: key, namespace: namespace), with: signer,
-            signatureTimeMilliseconds: nil)
+            try Delegation.draft(to: key, namespace: namespace),
+            with: signer,
+            signatureTimeMilliseconds: nil
+        )
     }
 
     // MARK: Who may sign
@@ -69,7 +84,8 @@ import Testing
         var altered = bytes
         altered[altered.count - 1] ^= 1
         #expect(
-            kind { _ = try read(altered, Self.other, ownKey: repository.publicKey) } == .untrusted)
+            kind { _ = try read(altered, Self.other, ownKey: repository.publicKey) } == .untrusted
+        )
     }
 
     @Test func isBelievedWhenItWasDelegatedToItsKey() throws {
@@ -103,7 +119,8 @@ import Testing
         let toItself = try self.delegation(to: stranger.publicKey, by: stranger)
         #expect(
             kind { _ = try read(try sign(catalog(delegation: toItself), with: stranger)) }
-                == .untrusted)
+                == .untrusted
+        )
     }
 
     @Test func isNotBelievedWhenAnotherNamespaceWasDelegated() throws {
@@ -118,8 +135,13 @@ import Testing
         #expect(
             kind {
                 _ = try Catalog(
-                    signed: bytes, namespace: Self.namespace, trust: TrustPolicy([]), ownKey: nil)
-            } == .untrusted)
+                    signed: bytes,
+                    namespace: Self.namespace,
+                    trust: TrustPolicy([]),
+                    ownKey: nil
+                )
+            } == .untrusted
+        )
     }
 
     @Test func isNotBelievedOfAKeyThatIsTrustedForAPartOnly() throws {
@@ -128,7 +150,8 @@ import Testing
         #expect(
             kind {
                 _ = try Catalog(signed: bytes, namespace: Self.namespace, trust: part, ownKey: nil)
-            } == .untrusted)
+            } == .untrusted
+        )
     }
 
     // MARK: What it may say
@@ -149,7 +172,11 @@ import Testing
         for (size, segmentSize, levels) in [(-1, 4096, 0), (50_000, 4096, 0), (50_000, 5000, 1)] {
             var catalog = catalog()
             catalog.listing = ContentDescriptor(
-                root: ObjectId(of: [3]), size: size, segmentSize: segmentSize, levels: levels)
+                root: ObjectId(of: [3]),
+                size: size,
+                segmentSize: segmentSize,
+                levels: levels
+            )
             let bytes = try sign(catalog, with: owner)
             #expect(kind { _ = try read(bytes) } == .invalid)
         }
@@ -177,7 +204,8 @@ import Testing
         #expect(
             kind {
                 _ = try Delegation(signed: catalog, namespace: Self.namespace, trust: trust)
-            } == .invalid)
+            } == .invalid
+        )
     }
 
     @Test func hasTheNameThatAllAskFor() {

@@ -12,7 +12,9 @@ import Testing
     }
 
     private static func template(
-        _ name: String = "ccnx:/mycorp.com/app1/vm", versions: String? = nil, tags: String = "{}"
+        _ name: String = "ccnx:/mycorp.com/app1/vm",
+        versions: String? = nil,
+        tags: String = "{}"
     ) -> String {
         let record = ObjectId(of: [1]).hex
         let versions = versions ?? "[{\"version\":1,\"record\":\"\(record)\"}]"
@@ -31,20 +33,31 @@ import Testing
             for number in 1...3 {
                 versions.append(
                     VersionRow(
-                        template: name, version: number, record: ObjectId(of: [UInt8(number)]),
-                        publishedHere: true, withdrawn: number == 2 ? 1_700_000_000 : nil))
+                        template: name,
+                        version: number,
+                        record: ObjectId(of: [UInt8(number)]),
+                        publishedHere: true,
+                        withdrawn: number == 2 ? 1_700_000_000 : nil
+                    )
+                )
             }
             tags.append(TagRow(template: name, tag: "stable", version: 3))
             tags.append(TagRow(template: name, tag: "old one", version: 1))
         }
         let listing = Listing(versions: versions, tags: tags)
         let found = try Listing(
-            json: try listing.json(), namespace: Self.namespace, publishedHere: true)
+            json: try listing.json(),
+            namespace: Self.namespace,
+            publishedHere: true
+        )
         #expect(found.versions == versions)
         #expect(found.tags.count == tags.count)
         for tag in tags { #expect(found.tags.contains(tag)) }
         let elsewhere = try Listing(
-            json: try listing.json(), namespace: Self.namespace, publishedHere: false)
+            json: try listing.json(),
+            namespace: Self.namespace,
+            publishedHere: false
+        )
         #expect(elsewhere.versions.allSatisfy { !$0.publishedHere })
     }
 
@@ -67,7 +80,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "ccnx:/other.com/vm", "ccnx:/mycorp.com.au/vm", "ccnx:/mycorp.co/vm", "ccnx:/a/mycorp.com/vm",
+        "ccnx:/other.com/vm", "ccnx:/mycorp.com.au/vm", "ccnx:/mycorp.co/vm",
+        "ccnx:/a/mycorp.com/vm",
     ])
     func refusesTemplatesOutsideOfItsNamespace(_ name: String) throws {
         let json = Self.listing(Self.template(), Self.template(name))
@@ -76,7 +90,9 @@ import Testing
 
     @Test func takesTheOnesBeside() throws {
         let json = Self.listing(
-            Self.template(), Self.template("ccnx:/mycorp.com/vm", tags: "{\"stable\":1}"))
+            Self.template(),
+            Self.template("ccnx:/mycorp.com/vm", tags: "{\"stable\":1}")
+        )
         #expect(try Self.read(json).versions.count == 2)
         #expect(try Self.read(json).tags.map(\.tag) == ["stable"])
     }

@@ -2,6 +2,7 @@ import CCNx
 import Failures
 import Foundation
 import Profiles
+import Signing
 import Store
 import Templates
 import Testing
@@ -42,7 +43,8 @@ import Testing
     }
 
     private static func changed(
-        _ record: TemplateRecord, _ change: (inout [String: Any]) -> Void
+        _ record: TemplateRecord,
+        _ change: (inout [String: Any]) -> Void
     ) throws -> [UInt8] {
         let object = try JSONSerialization.jsonObject(with: Data(try record.json()))
         var fields = try #require(object as? [String: Any])

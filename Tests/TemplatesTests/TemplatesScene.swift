@@ -30,8 +30,10 @@ final class TemplatesScene {
         database = try StateDatabase(path: "\(folder.path)/state.sqlite")
         store = LayeredStore(
             published: try ContentStore(directory: "\(folder.path)/published"),
-            cache: try ContentStore(directory: "\(folder.path)/cache"), source: source,
-            logger: quiet)
+            cache: try ContentStore(directory: "\(folder.path)/cache"),
+            source: source,
+            logger: quiet
+        )
     }
 
     func open() throws(Failure) -> Templates {
@@ -47,42 +49,70 @@ final class TemplatesScene {
     }
 
     static func record(
-        _ name: Name = name, version: Int = 1, by key: PrivateKey
+        _ name: Name = name,
+        version: Int = 1,
+        by key: PrivateKey
     ) -> TemplateRecord {
         TemplateRecord(
-            name: name, version: version, parentVersion: version > 1 ? version - 1 : nil,
-            publisher: key.publicKey.keyId, time: now, properties: ["arch": "x86_64", "os": "Ünïx"],
+            name: name,
+            version: version,
+            parentVersion: version > 1 ? version - 1 : nil,
+            publisher: key.publicKey.keyId,
+            time: now,
+            properties: ["arch": "x86_64", "os": "Ünïx"],
             disks: [
                 .init(
                     name: "disk0",
                     content: ContentDescriptor(
-                        root: ObjectId(of: [1]), size: 40 << 30, segmentSize: 32768, levels: 3),
-                    dataByteCount: 2 << 30),
+                        root: ObjectId(of: [1]),
+                        size: 40 << 30,
+                        segmentSize: 32768,
+                        levels: 3
+                    ),
+                    dataByteCount: 2 << 30
+                ),
                 .init(
                     name: "disk1",
                     content: ContentDescriptor(
-                        root: .hole, size: 1 << 20, segmentSize: 4096, levels: 1),
-                    dataByteCount: 0),
+                        root: .hole,
+                        size: 1 << 20,
+                        segmentSize: 4096,
+                        levels: 1
+                    ),
+                    dataByteCount: 0
+                ),
             ],
             files: [
                 .init(
                     name: "domain.xml",
                     content: ContentDescriptor(
-                        root: ObjectId(of: [2]), size: 700, segmentSize: 32768, levels: 0),
-                    dataByteCount: 700)
-            ])
+                        root: ObjectId(of: [2]),
+                        size: 700,
+                        segmentSize: 32768,
+                        levels: 0
+                    ),
+                    dataByteCount: 700
+                )
+            ]
+        )
     }
 
     static func sign(_ json: [UInt8], with key: PrivateKey) throws(Failure) -> [UInt8] {
         let object = ContentObject(name: name.appending(.name("@record")), payload: json)
         return try SignedContentObject.sign(
-            object, with: key, signatureTimeMilliseconds: UInt64(now) * 1000)
+            object,
+            with: key,
+            signatureTimeMilliseconds: UInt64(now) * 1000
+        )
     }
 
     /// Stores a signed record and lists it as `version` of `name`.
     @discardableResult
     func list(
-        _ signed: [UInt8], as version: Int = 1, of name: Name = name, isHere: Bool = true
+        _ signed: [UInt8],
+        as version: Int = 1,
+        of name: Name = name,
+        isHere: Bool = true
     ) throws(Failure) -> ObjectId {
         let id = ObjectId(of: signed)
         if isHere { try store.published.insert([(id: id, bytes: signed)], durably: true) }
@@ -93,10 +123,15 @@ final class TemplatesScene {
         }
         try database.commit(
             catalog: CatalogRow(
-                namespace: Self.namespace, serial: serial, object: id, publishedHere: false,
-                expires: Self.now + 1000),
+                namespace: Self.namespace,
+                serial: serial,
+                object: id,
+                publishedHere: false,
+                expires: Self.now + 1000
+            ),
             versions: others + [row],
-            tags: [TagRow(template: Self.name, tag: "stable", version: 1)])
+            tags: [TagRow(template: Self.name, tag: "stable", version: 1)]
+        )
         return id
     }
 }

@@ -24,7 +24,8 @@ import Testing
 
     /// That version 1 is listed, with a problem, and not served.
     private func expectProblem(
-        _ wanted: Failure.Kind, sourceLocation: SourceLocation = #_sourceLocation
+        _ wanted: Failure.Kind,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let templates = try scene.open()
         let version = try templates.existing(TemplatesScene.name).version(1)
@@ -32,12 +33,14 @@ import Testing
         let message = version?.problem?.message
         #expect(
             message?.contains("ccnx:/mycorp.com/app1/linuxvm version 1") == true,
-            sourceLocation: sourceLocation)
+            sourceLocation: sourceLocation
+        )
         #expect(version?.problem?.cause != nil, sourceLocation: sourceLocation)
         for number in [1, nil] {
             #expect(
                 kind { _ = try templates.served(TemplatesScene.name, version: number) } == wanted,
-                sourceLocation: sourceLocation)
+                sourceLocation: sourceLocation
+            )
         }
     }
 
@@ -64,7 +67,8 @@ import Testing
         #expect(kind { _ = try templates.served(TemplatesScene.name, version: 3) } == .untrusted)
         #expect(kind { _ = try templates.served(TemplatesScene.name, version: 4) } == .notFound)
         #expect(
-            kind { _ = try templates.served(TemplatesScene.namespace, version: nil) } == .notFound)
+            kind { _ = try templates.served(TemplatesScene.namespace, version: nil) } == .notFound
+        )
         #expect(templates.all().map(\.name) == [TemplatesScene.name])
     }
 
@@ -87,7 +91,9 @@ import Testing
         let json = try TemplatesScene.record(by: publisher).json()
         let arch = Array("x86_64".utf8)
         let start = try #require(
-            bytes.indices.first { bytes[$0...].starts(with: arch) }, "the record names its arch")
+            bytes.indices.first { bytes[$0...].starts(with: arch) },
+            "the record names its arch"
+        )
         bytes[start] ^= 1
         #expect(bytes.count > json.count)
         try scene.list(bytes)
@@ -144,7 +150,9 @@ import Testing
         let templates = try scene.open()
         _ = try templates.served(TemplatesScene.name, version: nil)
         _ = try scene.database.removeTrust(
-            prefix: TemplatesScene.namespace, keyId: publisher.publicKey.keyId)
+            prefix: TemplatesScene.namespace,
+            keyId: publisher.publicKey.keyId
+        )
         try templates.reload()
         #expect(kind { _ = try templates.served(TemplatesScene.name, version: 1) } == .untrusted)
         try scene.trust(publisher.publicKey, for: TemplatesScene.name)
@@ -157,13 +165,23 @@ import Testing
         let id = try scene.list(try signed())
         try scene.database.commit(
             catalog: CatalogRow(
-                namespace: TemplatesScene.namespace, serial: 99, object: id, publishedHere: false,
-                expires: 0),
+                namespace: TemplatesScene.namespace,
+                serial: 99,
+                object: id,
+                publishedHere: false,
+                expires: 0
+            ),
             versions: [
                 VersionRow(
-                    template: TemplatesScene.name, version: 1, record: id, publishedHere: false,
-                    withdrawn: 5)
-            ], tags: [TagRow(template: TemplatesScene.name, tag: "stable", version: 1)])
+                    template: TemplatesScene.name,
+                    version: 1,
+                    record: id,
+                    publishedHere: false,
+                    withdrawn: 5
+                )
+            ],
+            tags: [TagRow(template: TemplatesScene.name, tag: "stable", version: 1)]
+        )
         let templates = try scene.open()
         #expect(templates.all().isEmpty)
         #expect(kind { _ = try templates.existing(TemplatesScene.name) } == .notFound)

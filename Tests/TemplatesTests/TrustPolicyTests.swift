@@ -11,7 +11,9 @@ import Testing
     @Test func isForEverythingUnderAPrefixAndNothingElse() throws {
         let key = try TestKeys.publisher.get().publicKey
         let policy = TrustPolicy([TemplatesScene.entry(key, try name("ccnx:/mycorp.com/app1"))])
-        for uri in ["ccnx:/mycorp.com/app1", "ccnx:/mycorp.com/app1/vm", "ccnx:/mycorp.com/app1/a/b"] {
+        for uri in [
+            "ccnx:/mycorp.com/app1", "ccnx:/mycorp.com/app1/vm", "ccnx:/mycorp.com/app1/a/b",
+        ] {
             #expect(try policy.key(key.keyId, speakingFor: try name(uri)) == key)
         }
         for uri in [
@@ -43,7 +45,8 @@ import Testing
         let elsewhere = try name("ccnx:/other.com/vm")
         #expect(kind { try policy.check(signed, speaksFor: elsewhere) } == .untrusted)
         let foreign = try PacketDecoder.decode(
-            TemplatesScene.sign([1, 2, 3], with: try TestKeys.stranger.get()))
+            TemplatesScene.sign([1, 2, 3], with: try TestKeys.stranger.get())
+        )
         do throws(Failure) {
             try policy.check(foreign, speaksFor: TemplatesScene.name)
             Issue.record("a stranger spoke for \(TemplatesScene.name)")
@@ -62,8 +65,10 @@ import Testing
         // As a database that was tampered with would have it.
         let policy = TrustPolicy([
             TrustEntry(
-                prefix: TemplatesScene.namespace, publicKeyDER: stranger.publicKey.derBytes,
-                keyId: key.publicKey.keyId)
+                prefix: TemplatesScene.namespace,
+                publicKeyDER: stranger.publicKey.derBytes,
+                keyId: key.publicKey.keyId
+            )
         ])
         let signed = try PacketDecoder.decode(TemplatesScene.sign([1], with: key))
         #expect(kind { try policy.check(signed, speaksFor: TemplatesScene.name) } == .untrusted)

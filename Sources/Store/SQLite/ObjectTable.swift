@@ -15,7 +15,8 @@ struct ObjectTable: Sendable {
                         id BLOB PRIMARY KEY NOT NULL,
                         bytes BLOB NOT NULL
                     ) WITHOUT ROWID;
-                    """)
+                    """
+            )
         }
     }
 
@@ -31,7 +32,8 @@ struct ObjectTable: Sendable {
     func insert(_ objects: [(id: ObjectId, bytes: [UInt8])], durably: Bool) throws(Failure) -> Int {
         try database.write(durably: durably) { db in
             let statement = try db.cachedStatement(
-                sql: "INSERT OR IGNORE INTO object (id, bytes) VALUES (?, ?)")
+                sql: "INSERT OR IGNORE INTO object (id, bytes) VALUES (?, ?)"
+            )
             let before = db.totalChangesCount
             for (id, bytes) in objects {
                 try statement.execute(arguments: [Data32.data(id), Data(bytes)])
@@ -57,7 +59,9 @@ struct ObjectTable: Sendable {
     func usage() throws(Failure) -> (count: Int, byteCount: Int) {
         try database.read { db in
             let row = try Row.fetchOne(
-                db, sql: "SELECT COUNT(*), COALESCE(SUM(LENGTH(bytes)), 0) FROM object")
+                db,
+                sql: "SELECT COUNT(*), COALESCE(SUM(LENGTH(bytes)), 0) FROM object"
+            )
             return (row?[0] ?? 0, row?[1] ?? 0)
         }
     }

@@ -21,7 +21,9 @@ final class SQLiteFile: Sendable {
     ///     refused untouched.
     ///   - upgrade: called in one transaction with the version found, 0 for a new file.
     init(
-        path: String, version: Int, upgrade: (Database, _ from: Int) throws -> Void
+        path: String,
+        version: Int,
+        upgrade: (Database, _ from: Int) throws -> Void
     ) throws(Failure) {
         self.path = path
         var configuration = Configuration()
@@ -60,7 +62,8 @@ final class SQLiteFile: Sendable {
             throw Failure(
                 .unsupported,
                 "\(path) has format \(found), this program knows up to \(version)",
-                hint: "run the newer ccnfs that wrote it")
+                hint: "run the newer ccnfs that wrote it"
+            )
         }
     }
 
@@ -78,7 +81,8 @@ final class SQLiteFile: Sendable {
     ///   (SQLite `synchronous=FULL`). False: survives the death of the process, not a power cut.
     @discardableResult
     func write<Value>(
-        durably: Bool, _ body: (Database) throws -> Value
+        durably: Bool,
+        _ body: (Database) throws -> Value
     ) throws(Failure) -> Value {
         do {
             return try pool.writeWithoutTransaction { db in
@@ -125,7 +129,10 @@ final class SQLiteFile: Sendable {
             return Failure(.noSpace, "\(path): \(reason)", hint: "free space on that filesystem")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             return Failure(
-                .corrupt, "\(path): \(reason)", hint: "run: ccnfs verify --rebuild")
+                .corrupt,
+                "\(path): \(reason)",
+                hint: "run: ccnfs verify --rebuild"
+            )
         case .SQLITE_BUSY, .SQLITE_LOCKED: return Failure(.busy, "\(path): \(reason)")
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN:
             return Failure(.notPermitted, "\(path): \(reason)")

@@ -21,7 +21,8 @@ struct SegmentIndex: Sendable {
                         root BLOB UNIQUE,
                         used INTEGER NOT NULL DEFAULT 0
                     );
-                    """)
+                    """
+            )
         }
     }
 
@@ -33,7 +34,8 @@ struct SegmentIndex: Sendable {
     func places(of ids: [ObjectId]) throws(Failure) -> [SegmentPlace?] {
         try database.read { db in
             let statement = try db.cachedStatement(
-                sql: "SELECT image, position FROM segment WHERE id = ?")
+                sql: "SELECT image, position FROM segment WHERE id = ?"
+            )
             return try ids.map { id in
                 if id.isHole { return nil }
                 return try Row.fetchOne(statement, arguments: [Data32.data(id)]).map(Self.place)
@@ -45,7 +47,8 @@ struct SegmentIndex: Sendable {
     func insert(_ places: [(id: ObjectId, place: SegmentPlace)]) throws(Failure) {
         try database.write(durably: false) { db in
             let statement = try db.cachedStatement(
-                sql: "INSERT OR IGNORE INTO segment (id, image, position) VALUES (?, ?, ?)")
+                sql: "INSERT OR IGNORE INTO segment (id, image, position) VALUES (?, ?, ?)"
+            )
             for (id, place) in places {
                 try statement.execute(arguments: [Data32.data(id), place.image, place.position])
             }
@@ -83,7 +86,10 @@ struct SegmentIndex: Sendable {
     func image(forRoot root: ObjectId) throws(Failure) -> Int? {
         try database.read { db in
             try Int.fetchOne(
-                db, sql: "SELECT number FROM image WHERE root = ?", arguments: [Data32.data(root)])
+                db,
+                sql: "SELECT number FROM image WHERE root = ?",
+                arguments: [Data32.data(root)]
+            )
         }
     }
 
@@ -94,7 +100,8 @@ struct SegmentIndex: Sendable {
             let number = max(last + 1, atLeast)
             try db.execute(
                 sql: "INSERT INTO image (number, root) VALUES (?, ?)",
-                arguments: [number, root.map(Data32.data)])
+                arguments: [number, root.map(Data32.data)]
+            )
             return number
         }
     }

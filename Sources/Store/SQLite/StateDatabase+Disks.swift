@@ -13,7 +13,11 @@ package struct VMRow: Sendable, Equatable {
     package var templateVersion: Int?
 
     package init(
-        id: Int64, name: String, attributes: OwnedAttributes, created: Int, template: Name? = nil,
+        id: Int64,
+        name: String,
+        attributes: OwnedAttributes,
+        created: Int,
+        template: Name? = nil,
         templateVersion: Int? = nil
     ) {
         self.id = id
@@ -55,7 +59,12 @@ package struct DiskRow: Sendable, Equatable {
     package var failure: String?
 
     package init(
-        id: Int64, vm: Int64, name: String, size: Int, attributes: OwnedAttributes, overlay: Int64,
+        id: Int64,
+        vm: Int64,
+        name: String,
+        size: Int,
+        attributes: OwnedAttributes,
+        overlay: Int64,
         failure: String? = nil
     ) {
         self.id = id
@@ -80,8 +89,14 @@ package struct ExtentRow: Sendable, Equatable {
     package var sourceStart: Int
 
     package init(
-        start: Int, byteCount: Int, root: ObjectId, contentSize: Int, segmentSize: Int, levels: Int,
-        prefix: Name, sourceStart: Int
+        start: Int,
+        byteCount: Int,
+        root: ObjectId,
+        contentSize: Int,
+        segmentSize: Int,
+        levels: Int,
+        prefix: Name,
+        sourceStart: Int
     ) {
         self.start = start
         self.byteCount = byteCount
@@ -113,9 +128,13 @@ extension StateDatabase {
             try Row.fetchAll(db, sql: "SELECT * FROM vm ORDER BY name").map { row in
                 let template: String? = row["template"]
                 return VMRow(
-                    id: row["id"], name: row["name"], attributes: Self.attributes(row),
-                    created: row["created"], template: try template.map { try Name(uri: $0) },
-                    templateVersion: row["templateVersion"])
+                    id: row["id"],
+                    name: row["name"],
+                    attributes: Self.attributes(row),
+                    created: row["created"],
+                    template: try template.map { try Name(uri: $0) },
+                    templateVersion: row["templateVersion"]
+                )
             }
         }
     }
@@ -134,7 +153,8 @@ extension StateDatabase {
                     vm.id, vm.name, vm.attributes.mode, vm.attributes.userId,
                     vm.attributes.groupId, vm.created, vm.attributes.modified, vm.template?.uri,
                     vm.templateVersion,
-                ])
+                ]
+            )
             for (disk, extents) in disks {
                 try Self.insert(disk, in: db)
                 try Self.replaceExtents(of: disk.id, with: extents, in: db)
@@ -153,7 +173,8 @@ extension StateDatabase {
                 arguments: [
                     vm.name, vm.attributes.mode, vm.attributes.userId, vm.attributes.groupId,
                     vm.attributes.modified, vm.template?.uri, vm.templateVersion, vm.id,
-                ])
+                ]
+            )
         }
     }
 
@@ -165,8 +186,11 @@ extension StateDatabase {
 
     private static func attributes(_ row: Row) -> OwnedAttributes {
         OwnedAttributes(
-            mode: row["mode"], userId: row["userId"], groupId: row["groupId"],
-            modified: row["modified"])
+            mode: row["mode"],
+            userId: row["userId"],
+            groupId: row["groupId"],
+            modified: row["modified"]
+        )
     }
 }
 
@@ -177,9 +201,14 @@ extension StateDatabase {
         try file.read { db in
             try Row.fetchAll(db, sql: "SELECT * FROM disk ORDER BY vm, name").map { row in
                 DiskRow(
-                    id: row["id"], vm: row["vm"], name: row["name"], size: row["size"],
-                    attributes: Self.attributes(row), overlay: row["overlay"],
-                    failure: row["failure"])
+                    id: row["id"],
+                    vm: row["vm"],
+                    name: row["name"],
+                    size: row["size"],
+                    attributes: Self.attributes(row),
+                    overlay: row["overlay"],
+                    failure: row["failure"]
+                )
             }
         }
     }
@@ -187,14 +216,21 @@ extension StateDatabase {
     package func extents(of disk: Int64) throws(Failure) -> [ExtentRow] {
         try file.read { db in
             try Row.fetchAll(
-                db, sql: "SELECT * FROM extent WHERE disk = ? ORDER BY start", arguments: [disk]
+                db,
+                sql: "SELECT * FROM extent WHERE disk = ? ORDER BY start",
+                arguments: [disk]
             ).compactMap { row in
                 guard let root = Data32.id(row["root"]) else { return nil }
                 return ExtentRow(
-                    start: row["start"], byteCount: row["byteCount"], root: root,
-                    contentSize: row["contentSize"], segmentSize: row["segmentSize"],
-                    levels: row["levels"], prefix: try Name(uri: row["prefix"]),
-                    sourceStart: row["sourceStart"])
+                    start: row["start"],
+                    byteCount: row["byteCount"],
+                    root: root,
+                    contentSize: row["contentSize"],
+                    segmentSize: row["segmentSize"],
+                    levels: row["levels"],
+                    prefix: try Name(uri: row["prefix"]),
+                    sourceStart: row["sourceStart"]
+                )
             }
         }
     }
@@ -207,8 +243,11 @@ extension StateDatabase {
     ///
     /// A map page without states is removed.
     package func update(
-        _ disk: DiskRow, extents: [ExtentRow]? = nil, mapPages: [MapPageRow] = [],
-        removingMapPagesFrom firstRemoved: Int? = nil, durably: Bool = false
+        _ disk: DiskRow,
+        extents: [ExtentRow]? = nil,
+        mapPages: [MapPageRow] = [],
+        removingMapPagesFrom firstRemoved: Int? = nil,
+        durably: Bool = false
     ) throws(Failure) {
         try file.write(durably: durably) { db in
             try db.execute(
@@ -220,12 +259,14 @@ extension StateDatabase {
                 arguments: [
                     disk.vm, disk.name, disk.size, disk.attributes.mode, disk.attributes.userId,
                     disk.attributes.groupId, disk.attributes.modified, disk.failure, disk.id,
-                ])
+                ]
+            )
             if let extents { try Self.replaceExtents(of: disk.id, with: extents, in: db) }
             if let firstRemoved {
                 try db.execute(
                     sql: "DELETE FROM mapPage WHERE overlay = ? AND page >= ?",
-                    arguments: [disk.overlay, firstRemoved])
+                    arguments: [disk.overlay, firstRemoved]
+                )
             }
             try Self.replace(mapPages, of: disk.overlay, in: db)
         }
@@ -249,11 +290,14 @@ extension StateDatabase {
                 disk.id, disk.vm, disk.name, disk.size, disk.attributes.mode,
                 disk.attributes.userId, disk.attributes.groupId, disk.attributes.modified,
                 disk.overlay,
-            ])
+            ]
+        )
     }
 
     private static func replaceExtents(
-        of disk: Int64, with extents: [ExtentRow], in db: Database
+        of disk: Int64,
+        with extents: [ExtentRow],
+        in db: Database
     ) throws {
         try db.execute(sql: "DELETE FROM extent WHERE disk = ?", arguments: [disk])
         for extent in extents {
@@ -267,7 +311,8 @@ extension StateDatabase {
                     disk, extent.start, extent.byteCount, Data32.data(extent.root),
                     extent.contentSize, extent.segmentSize, extent.levels, extent.prefix.uri,
                     extent.sourceStart,
-                ])
+                ]
+            )
         }
     }
 }
@@ -278,7 +323,8 @@ extension StateDatabase {
     package func mapPages(of overlay: Int64) throws(Failure) -> [MapPageRow] {
         try file.read { db in
             try Row.fetchAll(
-                db, sql: "SELECT page, states FROM mapPage WHERE overlay = ? ORDER BY page",
+                db,
+                sql: "SELECT page, states FROM mapPage WHERE overlay = ? ORDER BY page",
                 arguments: [overlay]
             ).map { row in
                 let states: Data = row[1]
@@ -290,30 +336,36 @@ extension StateDatabase {
     /// Commits changed map pages of several overlays, and times of change of disks, in one
     /// transaction, on disk when this returns.
     package func commit(
-        mapPages: [(overlay: Int64, pages: [MapPageRow])], modified disks: [DiskRow]
+        mapPages: [(overlay: Int64, pages: [MapPageRow])],
+        modified disks: [DiskRow]
     ) throws(Failure) {
         try file.write(durably: true) { db in
             for (overlay, pages) in mapPages { try Self.replace(pages, of: overlay, in: db) }
             for disk in disks {
                 try db.execute(
                     sql: "UPDATE disk SET modified = ? WHERE id = ?",
-                    arguments: [disk.attributes.modified, disk.id])
+                    arguments: [disk.attributes.modified, disk.id]
+                )
             }
         }
     }
 
     private static func replace(
-        _ pages: [MapPageRow], of overlay: Int64, in db: Database
+        _ pages: [MapPageRow],
+        of overlay: Int64,
+        in db: Database
     ) throws {
         for page in pages {
             if page.states.isEmpty {
                 try db.execute(
                     sql: "DELETE FROM mapPage WHERE overlay = ? AND page = ?",
-                    arguments: [overlay, page.page])
+                    arguments: [overlay, page.page]
+                )
             } else {
                 try db.execute(
                     sql: "INSERT OR REPLACE INTO mapPage (overlay, page, states) VALUES (?, ?, ?)",
-                    arguments: [overlay, page.page, Data(page.states)])
+                    arguments: [overlay, page.page, Data(page.states)]
+                )
             }
         }
     }

@@ -13,7 +13,11 @@ package struct VersionRow: Sendable, Equatable {
     package var withdrawn: Int?
 
     package init(
-        template: Name, version: Int, record: ObjectId, publishedHere: Bool, withdrawn: Int? = nil
+        template: Name,
+        version: Int,
+        record: ObjectId,
+        publishedHere: Bool,
+        withdrawn: Int? = nil
     ) {
         self.template = template
         self.version = version
@@ -46,7 +50,11 @@ package struct CatalogRow: Sendable, Equatable {
     package var expires: Int
 
     package init(
-        namespace: Name, serial: Int, object: ObjectId, publishedHere: Bool, expires: Int
+        namespace: Name,
+        serial: Int,
+        object: ObjectId,
+        publishedHere: Bool,
+        expires: Int
     ) {
         self.namespace = namespace
         self.serial = serial
@@ -68,8 +76,12 @@ extension StateDatabase {
             ).compactMap { row in
                 guard let record = Data32.id(row[2]) else { return nil }
                 return VersionRow(
-                    template: try Name(uri: row[0]), version: row[1], record: record,
-                    publishedHere: row[3], withdrawn: row[4])
+                    template: try Name(uri: row[0]),
+                    version: row[1],
+                    record: record,
+                    publishedHere: row[3],
+                    withdrawn: row[4]
+                )
             }
         }
     }
@@ -86,12 +98,17 @@ extension StateDatabase {
     package func catalogs() throws(Failure) -> [CatalogRow] {
         try file.read { db in
             try Row.fetchAll(
-                db, sql: "SELECT namespace, serial, object, publishedHere, expires FROM catalog"
+                db,
+                sql: "SELECT namespace, serial, object, publishedHere, expires FROM catalog"
             ).compactMap { row in
                 guard let object = Data32.id(row[2]) else { return nil }
                 return CatalogRow(
-                    namespace: try Name(uri: row[0]), serial: row[1], object: object,
-                    publishedHere: row[3], expires: row[4])
+                    namespace: try Name(uri: row[0]),
+                    serial: row[1],
+                    object: object,
+                    publishedHere: row[3],
+                    expires: row[4]
+                )
             }
         }
     }
@@ -100,22 +117,29 @@ extension StateDatabase {
     ///
     /// - Throws: `.busy` when `catalog.serial` is not higher than the one known: someone was faster.
     package func commit(
-        catalog: CatalogRow, versions: [VersionRow], tags: [TagRow]
+        catalog: CatalogRow,
+        versions: [VersionRow],
+        tags: [TagRow]
     ) throws(Failure) {
         let namespace = catalog.namespace
         try file.write(durably: true) { db in
             let known = try Int.fetchOne(
-                db, sql: "SELECT serial FROM catalog WHERE namespace = ?",
-                arguments: [namespace.uri])
+                db,
+                sql: "SELECT serial FROM catalog WHERE namespace = ?",
+                arguments: [namespace.uri]
+            )
             if let known, known >= catalog.serial {
                 throw Failure(
-                    .busy, "the catalog of \(namespace) is at serial \(known) already")
+                    .busy,
+                    "the catalog of \(namespace) is at serial \(known) already"
+                )
             }
             let under = "\(namespace.uri)/"
             for table in ["version", "tag"] {
                 try db.execute(
                     sql: "DELETE FROM \(table) WHERE template = ? OR substr(template, 1, ?) = ?",
-                    arguments: [namespace.uri, under.count, under])
+                    arguments: [namespace.uri, under.count, under]
+                )
             }
             for row in versions {
                 try db.execute(
@@ -126,12 +150,14 @@ extension StateDatabase {
                     arguments: [
                         row.template.uri, row.version, Data32.data(row.record), row.publishedHere,
                         row.withdrawn,
-                    ])
+                    ]
+                )
             }
             for row in tags {
                 try db.execute(
                     sql: "INSERT INTO tag (template, tag, version) VALUES (?, ?, ?)",
-                    arguments: [row.template.uri, row.tag, row.version])
+                    arguments: [row.template.uri, row.tag, row.version]
+                )
             }
             try db.execute(
                 sql: """
@@ -141,7 +167,8 @@ extension StateDatabase {
                 arguments: [
                     namespace.uri, catalog.serial, Data32.data(catalog.object),
                     catalog.publishedHere, catalog.expires,
-                ])
+                ]
+            )
         }
     }
 }

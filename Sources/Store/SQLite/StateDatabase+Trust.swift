@@ -24,8 +24,10 @@ extension StateDatabase {
                     guard let id = Data32.id(row[1]) else { return nil }
                     let key: Data = row[2]
                     return TrustEntry(
-                        prefix: try Name(uri: row[0]), publicKeyDER: Array(key),
-                        keyId: KeyId(id.digest))
+                        prefix: try Name(uri: row[0]),
+                        publicKeyDER: Array(key),
+                        keyId: KeyId(id.digest)
+                    )
                 }
         }
     }
@@ -40,7 +42,8 @@ extension StateDatabase {
                     """,
                 arguments: [
                     entry.prefix.uri, Data(entry.keyId.digest.bytes), Data(entry.publicKeyDER), now,
-                ])
+                ]
+            )
             return db.changesCount > 0
         }
     }
@@ -50,7 +53,8 @@ extension StateDatabase {
         try file.write(durably: true) { db in
             try db.execute(
                 sql: "DELETE FROM trust WHERE prefix = ? AND keyId = ?",
-                arguments: [prefix.uri, Data(keyId.digest.bytes)])
+                arguments: [prefix.uri, Data(keyId.digest.bytes)]
+            )
             return db.changesCount > 0
         }
     }

@@ -26,7 +26,8 @@ package final class StateDatabase: Sendable {
     package func synchronize() throws(Failure) {
         try file.write(durably: true) { db in
             try db.execute(
-                sql: "UPDATE meta SET value = value + 1 WHERE key = 'synchronizations'")
+                sql: "UPDATE meta SET value = value + 1 WHERE key = 'synchronizations'"
+            )
         }
     }
 
