@@ -1,5 +1,5 @@
 package import Failures
-internal import Glibc
+internal import Files
 package import Profiles
 package import Store
 internal import Synchronization
@@ -129,10 +129,9 @@ package final class Disk: Sendable {
     }
 
     func noteWritten() {
-        var now = timespec()
-        _ = unsafe clock_gettime(CLOCK_REALTIME, &now)
+        let now = WallClock.nanoseconds
         state.withLock { state in
-            state.row.attributes.modified = now.tv_sec * 1_000_000_000 + now.tv_nsec
+            state.row.attributes.modified = now
             state.isRowAhead = true
         }
     }
@@ -178,26 +177,8 @@ package final class Disk: Sendable {
             profile.clip(to: size)
             let keptBlocks = (size + BlockMap.blockSize - 1) / BlockMap.blockSize
             try overlay.withAllStripes { () throws(Failure) in
-                // The last page kept is committed below with all its blocks: they must be on disk.
-                try overlay.synchronizeData()
-                overlay.map.clip(to: keptBlocks)
-                let taken = overlay.map.takeDirtyPages()
-                // They stay dirty: a flush under way may commit an older state after this one, and
-                // only the next flush of the disk sets that right.
-                overlay.map.restoreDirty(taken)
-                do throws(Failure) {
-                    try database.update(
-                        row,
-                        extents: profile.rows,
-                        mapPages: taken,
-                        durably: true
-                    )
-                } catch {
-                    try overlay.revertToLiveMap()
-                    throw error
-                }
-                adopt(row, profile: profile)
-                try overlay.recordWholeMap()
+                let cut = keptBlocks..<Disks.sizeLimit / BlockMap.blockSize
+                try replaceBlocks(cut, row, profile)
                 try overlay.truncate(to: size)
             }
         }
@@ -232,28 +213,33 @@ package final class Disk: Sendable {
                     try database.update(row, extents: profile.rows)
                     return adopt(row, profile: profile)
                 }
-                // Written blocks make way. Pages are committed whole, so their data goes first.
-                try overlay.synchronizeData()
-                overlay.map.set(blocks, to: .absent)
-                let taken = overlay.map.takeDirtyPages()
-                // They stay dirty: a flush under way may commit an older state after this one, and
-                // only the next flush of the disk sets that right.
-                overlay.map.restoreDirty(taken)
-                do throws(Failure) {
-                    try database.update(
-                        row,
-                        extents: profile.rows,
-                        mapPages: taken,
-                        durably: true
-                    )
-                } catch {
-                    try overlay.revertToLiveMap()
-                    throw error
-                }
-                adopt(row, profile: profile)
-                try overlay.recordWholeMap()
+                try replaceBlocks(blocks, row, profile)
             }
         }
+    }
+
+    /// Makes written blocks give way to a new profile, durably; the caller holds all stripes.
+    ///
+    /// Order: data on disk, since map pages are committed whole; one transaction with row, extents and
+    /// map; the profile in memory, still behind the blocks; the blocks away. So a reader finds what
+    /// was there or what comes, and never what lay below both.
+    private func replaceBlocks(
+        _ blocks: Range<Int>,
+        _ row: DiskRow,
+        _ profile: Profile
+    ) throws(Failure) {
+        try overlay.synchronizeData()
+        try database.update(
+            row,
+            extents: profile.rows,
+            mapPages: overlay.map.pages(clearing: blocks),
+            durably: true
+        )
+        adopt(row, profile: profile)
+        // The pages are dirty again: a flush under way may commit an older state after this one, and
+        // the next flush of the disk sets that right.
+        overlay.map.set(blocks, to: .absent)
+        try overlay.recordWholeMap()
     }
 
     // MARK: Durability

@@ -117,9 +117,6 @@ final class Overlay: Sendable {
     /// Brings the live map's file up to a map of which blocks were dropped.
     func recordWholeMap() throws(Failure) { try live.record(map) }
 
-    /// Undoes what was changed in memory alone.
-    func revertToLiveMap() throws(Failure) { try live.catchUp(map) }
-
     /// Runs `body` while no one else changes the state of these blocks.
     func withStripes<Value>(
         of blocks: Range<Int>,

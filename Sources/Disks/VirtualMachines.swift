@@ -66,6 +66,7 @@ package final class VirtualMachines: Sendable {
         table.withLock { table in
             for vm in byId.values { table[vm.name] = vm }
         }
+        try database.deleteOrphanMapPages()
         try removeOrphans(keeping: overlays, logger)
     }
 

@@ -1,5 +1,6 @@
 internal import CFUSE
 internal import Failures
+internal import Files
 internal import Glibc
 internal import Namespace
 
@@ -188,9 +189,7 @@ extension AttributeChanges {
         if mask & FUSE_SET_ATTR_GID != 0 { groupId = attributes.st_gid }
         if mask & FUSE_SET_ATTR_SIZE != 0 { size = Int(attributes.st_size) }
         if mask & FUSE_SET_ATTR_MTIME_NOW != 0 {
-            var now = timespec()
-            _ = unsafe clock_gettime(CLOCK_REALTIME, &now)
-            modified = now.nanoseconds
+            modified = WallClock.nanoseconds
         } else if mask & FUSE_SET_ATTR_MTIME != 0 {
             modified = attributes.st_mtim.nanoseconds
         }

@@ -13,7 +13,7 @@ extension Tree {
     package func extendedAttributeNames(of inode: UInt64) throws(Failure) -> [String] {
         let keys: [String]
         switch try node(inode) {
-        case .templateFile(_, _, let file) where file != TemplateRecord.fileName:
+        case .templateFile(let file) where file.name != TemplateRecord.fileName:
             keys = ["name", "version", "publisher", "root", "size", "data", "local"]
         case .disk: keys = ["size", "written"]
         case .directory(let name) where name.isEmpty: keys = ["node"]
@@ -35,19 +35,19 @@ extension Tree {
         let key = String(name.dropFirst(Self.attributePrefix.count))
         if key == "error" { return try error(of: inode) }
         switch try node(inode) {
-        case .templateFile(let template, let number, let file):
-            let version = try version(number, of: template)
-            guard let item = version.record?.item(named: file) else { return nil }
+        case .templateFile(let file):
+            let version = try version(file.version, of: file.template)
+            guard let item = version.record?.item(named: file.name) else { return nil }
             switch key {
-            case "name": return template.uri
-            case "version": return String(number)
+            case "name": return file.template.uri
+            case "version": return String(file.version)
             case "publisher": return version.record?.publisher.digest.hex
             case "root": return item.content.root.hex
             case "size": return String(item.content.size)
             case "data": return String(item.dataByteCount)
             case "local":
                 if let problem = version.problem { throw problem }
-                let content = templates.content(item.content, prefix: template)
+                let content = templates.content(item.content, prefix: file.template)
                 return String(try await content.localByteCount().local)
             default: return nil
             }
@@ -66,8 +66,8 @@ extension Tree {
     /// Why the file answers EIO, or did last.
     private func error(of inode: UInt64) throws(Failure) -> String? {
         switch try node(inode) {
-        case .templateFile(let template, let number, let file) where file != TemplateRecord.fileName:
-            if let problem = try version(number, of: template).problem { return "\(problem)" }
+        case .templateFile(let file) where file.name != TemplateRecord.fileName:
+            if let problem = try version(file.version, of: file.template).problem { return "\(problem)" }
         case .disk(let disk):
             if let failure = disk.row.failure { return failure }
         default: break

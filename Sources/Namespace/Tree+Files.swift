@@ -15,32 +15,11 @@ extension Tree {
 
     package func open(_ inode: UInt64, forWriting: Bool) throws(Failure) -> Opened {
         switch try node(inode) {
-        case .templateFile(let template, let number, let file):
+        case .templateFile(let file):
             guard !forWriting else {
                 throw Failure(.readOnly, "templates do not change; deploy a VM to write")
             }
-            let version = try version(number, of: template)
-            if file == TemplateRecord.fileName {
-                return Opened(
-                    handle: handles.insert(.bytes(version.recordJSON)),
-                    keepsPageCache: true
-                )
-            }
-            if let problem = version.problem {
-                note(problem, of: inode)
-                throw problem
-            }
-            guard let item = version.record?.item(named: file) else {
-                throw Failure(.notFound, "\(template) has no \(file)")
-            }
-            let content = templates.content(item.content, prefix: template)
-            let handle = Handle.content(
-                content,
-                template: template,
-                version: number,
-                inode: inode
-            )
-            return Opened(handle: handles.insert(handle), keepsPageCache: true)
+            return try open(file, inode: inode)
         case .machineInfo(let id):
             guard !forWriting else { throw Failure(.readOnly, "vm.json is written by ccnfs") }
             return Opened(
@@ -55,6 +34,31 @@ extension Tree {
         case .tag:
             throw Failure(.invalid, "this is a symbolic link")
         }
+    }
+
+    private func open(_ file: TemplateFile, inode: UInt64) throws(Failure) -> Opened {
+        let version = try version(file.version, of: file.template)
+        if file.name == TemplateRecord.fileName {
+            return Opened(
+                handle: handles.insert(.bytes(version.recordJSON)),
+                keepsPageCache: true
+            )
+        }
+        if let problem = version.problem {
+            note(problem, of: inode)
+            throw problem
+        }
+        guard let item = version.record?.item(named: file.name) else {
+            throw Failure(.notFound, "\(file.template) has no \(file.name)")
+        }
+        let content = templates.content(item.content, prefix: file.template)
+        let handle = Handle.content(
+            content,
+            template: file.template,
+            version: file.version,
+            inode: inode
+        )
+        return Opened(handle: handles.insert(handle), keepsPageCache: true)
     }
 
     func open(_ disk: Disk, inode: UInt64, forWriting: Bool) -> Opened {

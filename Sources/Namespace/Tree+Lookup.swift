@@ -33,7 +33,7 @@ extension Tree {
         var attributes = try attributes(of: child)
         attributes.inode = inodes.inode(
             of: child,
-            identity: identity(of: child),
+            identity: child.identity,
             isLookup: true
         )
         let freshness: Freshness =
@@ -89,9 +89,24 @@ extension Tree {
         of version: TemplateVersion,
         _ template: Name
     ) -> TreeNode? {
-        let isRecord = name == TemplateRecord.fileName && !version.recordJSON.isEmpty
-        guard isRecord || version.record?.item(named: name) != nil else { return nil }
-        return .templateFile(template, version: version.number, file: name)
+        let size: Int
+        if name == TemplateRecord.fileName {
+            guard !version.recordJSON.isEmpty else { return nil }
+            size = version.recordJSON.count
+        } else {
+            guard let item = version.record?.item(named: name) else { return nil }
+            size = item.content.size
+        }
+        return .templateFile(
+            TemplateFile(
+                template: template,
+                version: version.number,
+                recordId: version.recordId,
+                name: name,
+                size: size,
+                modified: version.record.map { $0.time * 1_000_000_000 } ?? started
+            )
+        )
     }
 
     // MARK: Attributes
@@ -111,14 +126,9 @@ extension Tree {
         case .tag(let template, let tag):
             let target = try target(ofTag: tag, of: template)
             return fixed(.symbolicLink, mode: 0o777, size: target.utf8.count)
-        case .templateFile(let template, let number, let file):
-            let version = try version(number, of: template)
-            let size =
-                file == TemplateRecord.fileName
-                ? version.recordJSON.count
-                : version.record?.item(named: file)?.content.size ?? 0
-            var attributes = fixed(.file, mode: 0o444, size: size)
-            if let time = version.record?.time { attributes.modified = time * 1_000_000_000 }
+        case .templateFile(let file):
+            var attributes = fixed(.file, mode: 0o444, size: file.size)
+            attributes.modified = file.modified
             return attributes
         case .machine(let id):
             let machine = try machine(id)

@@ -1,6 +1,7 @@
 internal import CCNx
 internal import Disks
 package import Failures
+internal import Files
 internal import Store
 
 extension Tree {
@@ -114,7 +115,7 @@ extension Tree {
             mode: mode & 0o7777,
             userId: caller.userId,
             groupId: caller.groupId,
-            modified: Self.now()
+            modified: WallClock.nanoseconds
         )
     }
 

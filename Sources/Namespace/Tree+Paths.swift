@@ -39,15 +39,15 @@ extension Tree {
         switch node {
         case .disk(let disk):
             return .machineDisk(disk, error: disk.row.failure ?? error)
-        case .templateFile(let template, let number, let file):
-            let version = try version(number, of: template)
+        case .templateFile(let file):
+            let version = try version(file.version, of: file.template)
             if let problem = version.problem { throw problem }
-            guard let item = version.record?.item(named: file) else {
+            guard let item = version.record?.item(named: file.name) else {
                 throw Failure(.invalid, "\(path) has no segments")
             }
             return .templateDisk(
-                templates.content(item.content, prefix: template),
-                version: number,
+                templates.content(item.content, prefix: file.template),
+                version: file.version,
                 error: error
             )
         case .machineInfo:

@@ -50,7 +50,7 @@ package final class Tree: Sendable {
         self.owner = owner
         self.isReadOnly = isReadOnly
         self.logger = logger
-        started = Int(Date().timeIntervalSince1970 * 1e9)
+        started = WallClock.nanoseconds
         templates.onChange { [weak self] names in self?.invalidate(names) }
     }
 
@@ -78,14 +78,8 @@ package final class Tree: Sendable {
 
     // MARK: Inodes
 
-    func identity(of node: TreeNode) -> String {
-        guard case .templateFile(let name, let number, _) = node else { return node.identity() }
-        let version = templates.template(named: name)?.version(number)
-        return node.identity(recordId: version?.recordId.hex ?? "")
-    }
-
     func inode(of node: TreeNode) -> UInt64 {
-        inodes.inode(of: node, identity: identity(of: node), isLookup: false)
+        inodes.inode(of: node, identity: node.identity, isLookup: false)
     }
 
     func node(_ inode: UInt64) throws(Failure) -> TreeNode {
@@ -129,7 +123,6 @@ package final class Tree: Sendable {
         if isReadOnly { throw Failure(.readOnly, "the mount is read-only") }
     }
 
-    static func now() -> Int { Int(Date().timeIntervalSince1970 * 1e9) }
 }
 
 extension NameSegment {

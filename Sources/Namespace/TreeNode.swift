@@ -1,5 +1,6 @@
 internal import CCNx
 internal import Disks
+internal import Store
 internal import Templates
 
 /// What an inode stands for.
@@ -11,26 +12,39 @@ enum TreeNode: Sendable {
     case tags(Name)
     case tag(Name, String)
     /// A disk, a carried file or the record of one version.
-    case templateFile(Name, version: Int, file: String)
+    case templateFile(TemplateFile)
     case localhost
     case machine(id: Int64)
     case machineInfo(id: Int64)
     case disk(Disk)
 
     /// Tells two nodes apart; the inode number is made from it, so it never names other bytes later.
-    func identity(recordId: String = "") -> String {
+    var identity: String {
         switch self {
         case .directory(let name): "d \(name)"
         case .versions(let name): "vs \(name)"
         case .version(let name, let number): "v \(number) \(name)"
         case .tags(let name): "ts \(name)"
         case .tag(let name, let tag): "t \(tag) \(name)"
-        case .templateFile(let name, let version, let file):
-            "f \(recordId) \(version) \(name) \(file)"
+        case .templateFile(let file):
+            "f \(file.recordId) \(file.version) \(file.template) \(file.name)"
         case .localhost: "l"
         case .machine(let id): "m \(id)"
         case .machineInfo(let id): "i \(id)"
         case .disk(let disk): "k \(disk.id)"
         }
     }
+}
+
+/// A file of a template's version; with everything `stat` tells, so that one that is open stays as it
+/// is when its version is withdrawn.
+struct TemplateFile: Sendable {
+    let template: Name
+    let version: Int
+    let recordId: ObjectId
+    let name: String
+    /// Bytes.
+    let size: Int
+    /// Nanoseconds since 1970.
+    let modified: Int
 }

@@ -85,7 +85,4 @@ final class Homes: Sendable {
             gate: gate
         )
     }
-
-    /// Seconds since 1970.
-    static var now: Int { Int(Date().timeIntervalSince1970) }
 }

@@ -4,6 +4,7 @@ internal import Disks
 internal import Faces
 package import Failures
 internal import Forwarding
+internal import Files
 internal import Foundation
 internal import Glibc
 package import Logging
@@ -193,7 +194,7 @@ package final class NodeOperations: Sendable {
                 hint: "see: ccnfs versions \(name)"
             )
         }
-        try homes.editor.change(name.prefix(1), now: Homes.now) { (listing) throws(Failure) in
+        try homes.editor.change(name.prefix(1), now: WallClock.seconds) { (listing) throws(Failure) in
             listing.tags.removeAll { $0.template == name && $0.tag == tag }
             if let version {
                 listing.tags.append(TagRow(template: name, tag: tag, version: version))
@@ -245,7 +246,7 @@ package final class NodeOperations: Sendable {
             stream: { (byteCount) async throws(Failure) in
                 try await session.read(byteCount: byteCount)
             },
-            now: Homes.now,
+            now: WallClock.seconds,
             progress: progress
         )
     }
@@ -261,7 +262,7 @@ package final class NodeOperations: Sendable {
             mode: 0o600,
             userId: geteuid(),
             groupId: getegid(),
-            modified: Int(Date().timeIntervalSince1970 * 1e9)
+            modified: WallClock.nanoseconds
         )
         let deployer = Deployer(
             templates: homes.templates,
@@ -279,7 +280,7 @@ package final class NodeOperations: Sendable {
             throw Failure(.notFound, "\(name) has no version \(number)")
         }
         let versions = template.versions.map(\.number).filter { number == nil || $0 == number }
-        let now = Homes.now
+        let now = WallClock.seconds
         try homes.editor.change(name.prefix(1), now: now) { (listing) throws(Failure) in
             for index in listing.versions.indices
             where listing.versions[index].template == name
@@ -345,7 +346,7 @@ package final class NodeOperations: Sendable {
         let key = try PublicKey(pem: Array(pem.utf8))
         _ = try homes.database.addTrust(
             TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
-            now: Homes.now
+            now: WallClock.seconds
         )
         try homes.templates.reload()
     }
@@ -404,10 +405,10 @@ package final class NodeOperations: Sendable {
     func renewCatalogs() async {
         while !Task.isCancelled {
             do throws(Failure) {
-                let limit = Homes.now + Catalog.lifetimeSeconds / 2
+                let limit = WallClock.seconds + Catalog.lifetimeSeconds / 2
                 for row in try homes.database.catalogs() where row.publishedHere {
                     guard row.expires < limit else { continue }
-                    try homes.editor.change(row.namespace, now: Homes.now) { _ in }
+                    try homes.editor.change(row.namespace, now: WallClock.seconds) { _ in }
                 }
             } catch {
                 logger.warning("catalog not renewed", metadata: ["cause": "\(error)"])

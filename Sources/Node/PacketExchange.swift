@@ -3,6 +3,7 @@ internal import Dispatch
 internal import Faces
 internal import Failures
 internal import Forwarding
+internal import Files
 internal import Foundation
 internal import Logging
 internal import NIOCore
@@ -204,7 +205,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         lookups[nextLookup].async {
             var answer: DecodedPacket?
             do throws(Failure) {
-                let now = UInt64(Date().timeIntervalSince1970 * 1000)
+                let now = UInt64(WallClock.nanoseconds / 1_000_000)
                 answer = try responder.answer(interest, now: now)
             } catch {
                 self.logger.error(

@@ -99,10 +99,13 @@ package final class BlockMap: Sendable {
     /// Sets the state of a range and marks its pages dirty.
     package func set(_ range: Range<Int>, to new: BlockState) {
         state.withLock { state in
+            // Behind the last page there is nothing to clear, however long the range.
+            let mapEnd = ((state.pages.keys.max() ?? -1) + 1) * Self.blocksPerPage
+            let rangeEnd = new == .absent ? min(range.upperBound, mapEnd) : range.upperBound
             var block = range.lowerBound
-            while block < range.upperBound {
+            while block < rangeEnd {
                 let page = block / Self.blocksPerPage
-                let end = min(range.upperBound, (page + 1) * Self.blocksPerPage)
+                let end = min(rangeEnd, (page + 1) * Self.blocksPerPage)
                 defer { block = end }
                 if new == .absent, state.pages[page] == nil { continue }
                 var delta = 0
@@ -184,6 +187,28 @@ extension BlockMap {
     /// A commit of these pages failed: they are dirty again.
     package func restoreDirty(_ rows: [MapPageRow]) {
         state.withLock { $0.dirty.formUnion(rows.map(\.page)) }
+    }
+
+    /// The rows of all dirty pages and of those that have blocks of `range`, as they will be when
+    /// those blocks are absent. Changes nothing.
+    package func pages(clearing range: Range<Int>) -> [MapPageRow] {
+        state.withLock { state in
+            let touched = state.pages.keys.filter { page in
+                let start = page * Self.blocksPerPage
+                return range.overlaps(start..<start + Self.blocksPerPage)
+            }
+            return state.dirty.union(touched).sorted().map { page in
+                var states = state.pages[page] ?? []
+                let start = page * Self.blocksPerPage
+                for block in range.clamped(to: start..<start + Self.blocksPerPage)
+                where !states.isEmpty {
+                    let entry = block - start
+                    states[entry >> 2] &= ~(3 << UInt8((entry & 3) * 2))
+                }
+                let isEmpty = states.allSatisfy { $0 == 0 }
+                return MapPageRow(page: page, states: isEmpty ? [] : states)
+            }
+        }
     }
 
     package var hasDirtyPages: Bool { state.withLock { !$0.dirty.isEmpty } }

@@ -88,6 +88,10 @@ extension TemplateRecord {
         guard fields.version > 0 else {
             throw Failure(.invalid, "the template record has version \(fields.version)")
         }
+        let names = (fields.disks + fields.files).map(\.name)
+        guard Set(names).count == names.count else {
+            throw Failure(.invalid, "the template record has two disks or files of one name")
+        }
         self.init(
             name: try Name.templateName(uri: fields.name),
             version: fields.version,
@@ -158,6 +162,9 @@ extension TemplateRecord {
                     levels: levels,
                     of: name
                 )
+                guard dataBytes >= 0, dataBytes <= content.segmentCount * segmentSize else {
+                    throw Failure(.invalid, "\(name) cannot have \(dataBytes) bytes of data")
+                }
                 return TemplateRecord.Item(
                     name: name,
                     content: content,

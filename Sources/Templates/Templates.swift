@@ -46,10 +46,18 @@ package final class Templates: Sendable {
     /// Reads trust, versions and tags anew and judges every record.
     package func reload() throws(Failure) {
         let trust = TrustPolicy(try database.trustEntries())
-        policy.withLock { $0 = trust }
+        let isSameTrust = policy.withLock { policy in
+            defer { policy = trust }
+            return policy.entries == trust.entries
+        }
+        let known = isSameTrust ? table.withLock(\.self) : [:]
         var new: [Name: Template] = [:]
         for row in try database.versions() where row.withdrawn == nil {
-            let version = judge(row, trust)
+            // A record never changes, so a good verdict stands until trust changes.
+            let judged = known[row.template]?.version(row.version)
+            let version =
+                judged?.recordId == row.record && judged?.problem == nil
+                ? judged ?? judge(row, trust) : judge(row, trust)
             new[row.template, default: Template(name: row.template, versions: [], tags: [:])]
                 .versions.append(version)
         }

@@ -84,7 +84,7 @@ private struct DiskModel {
 
 @Suite struct DiskModelTests {
     private static let environment = ProcessInfo.processInfo.environment
-    static let operationCount = environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 300
+    static let operationCount = environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 240
     /// Past the first page of the block map, which ends at 16 MiB.
     private static let sizeLimit = 20 << 20
 

@@ -1,1 +1,66 @@
-../StoreTests/FakeSource.swift
+import Failures
+import Store
+import Synchronization
+
+/// Knows the objects it was given, counts what it is asked for, and can hold its answers back or lie.
+final class FakeSource: ContentSource {
+    private struct State {
+        var objects: [ObjectId: [UInt8]] = [:]
+        var asked: [ObjectId: Int] = [:]
+        var isHeld = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var failure: Failure?
+    }
+
+    private let state = Mutex(State())
+
+    init(_ objects: [[UInt8]] = []) {
+        for bytes in objects { add(bytes) }
+    }
+
+    @discardableResult
+    func add(_ bytes: [UInt8]) -> ObjectId {
+        let id = ObjectId(of: bytes)
+        state.withLock { $0.objects[id] = bytes }
+        return id
+    }
+
+    /// From now on answers for `id` with bytes that are not its own.
+    func lie(about id: ObjectId, with bytes: [UInt8]) {
+        state.withLock { $0.objects[id] = bytes }
+    }
+
+    func fail(with failure: Failure?) { state.withLock { $0.failure = failure } }
+
+    /// Answers nothing until ``release()``.
+    func hold() { state.withLock { $0.isHeld = true } }
+
+    func release() {
+        let waiting = state.withLock { state in
+            state.isHeld = false
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Times that `id` was asked for.
+    func asked(for id: ObjectId) -> Int { state.withLock { $0.asked[id] ?? 0 } }
+
+    var askedInAll: Int { state.withLock { $0.asked.values.reduce(0, +) } }
+
+    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        state.withLock { $0.asked[request.id, default: 0] += 1 }
+        await withCheckedContinuation { continuation in
+            let goesOn = state.withLock { state in
+                if state.isHeld { state.waiting.append(continuation) }
+                return !state.isHeld
+            }
+            if goesOn { continuation.resume() }
+        }
+        let (bytes, failure) = state.withLock { ($0.objects[request.id], $0.failure) }
+        if let failure { throw failure }
+        guard let bytes else { throw Failure(.noSource, "the fake has no \(request.id)") }
+        return bytes
+    }
+}

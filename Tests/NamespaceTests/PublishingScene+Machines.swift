@@ -1,1 +1,23 @@
-../PublishingTests/PublishingScene+Machines.swift
+import CCNx
+import Disks
+import Failures
+import Provisioning
+
+extension PublishingScene {
+    /// A VM with the template's disks.
+    @discardableResult
+    func deploy(
+        _ name: String,
+        _ template: Name = template,
+        version: Int? = nil,
+        size: Int? = nil
+    ) throws(Failure) -> VirtualMachine {
+        try Deployer(templates: templates, machines: machines, database: database).deploy(
+            template,
+            version: version,
+            as: name,
+            size: size,
+            owner: Self.attributes
+        )
+    }
+}

@@ -333,6 +333,15 @@ extension StateDatabase {
         }
     }
 
+    /// Removes pages that a flush committed behind the deletion of their disk.
+    package func deleteOrphanMapPages() throws(Failure) {
+        try file.write(durably: false) { db in
+            try db.execute(
+                sql: "DELETE FROM mapPage WHERE overlay NOT IN (SELECT overlay FROM disk)"
+            )
+        }
+    }
+
     /// Commits changed map pages of several overlays, and times of change of disks, in one
     /// transaction, on disk when this returns.
     package func commit(

@@ -1,0 +1,42 @@
+import ArgumentParser
+import Failures
+import Testing
+
+@testable import Commands
+
+struct HelpTests {
+    /// Every command that does something, with the words that lead to it.
+    private static let commands = leaves(of: CCNFS.self, [])
+
+    private static func leaves(
+        of command: any ParsableCommand.Type, _ words: [String]
+    ) -> [(words: [String], command: any ParsableCommand.Type)] {
+        let configuration = command.configuration
+        let below = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
+        if below.isEmpty { return [(words, command)] }
+        return below.flatMap { leaves(of: $0, words + [$0._commandName]) }
+    }
+
+    @Test func everyCommandShowsAnExample() {
+        #expect(Self.commands.count > 20)
+        for (words, command) in Self.commands {
+            let help = CCNFS.helpMessage(for: command)
+            #expect(help.contains("EXAMPLE"), "\(words)")
+            #expect(
+                help.contains("ccnfs \(words.joined(separator: " "))"), "the example of \(words)")
+            #expect(!command.configuration.abstract.isEmpty, "\(words)")
+        }
+    }
+
+    @Test func theToolShowsExamplesAndItsExitStatus() {
+        let help = CCNFS.helpMessage()
+        #expect(help.contains("EXAMPLE"))
+        #expect(help.contains("sysexits.h"))
+    }
+
+    @Test(arguments: [["frobnicate"], ["publish"], ["deploy", "x"], ["status", "--wrong"]])
+    func wrongWordsAreAUsageError(_ words: [String]) throws {
+        let error = #expect(throws: (any Error).self) { _ = try CCNFS.parseAsRoot(words) }
+        #expect(CCNFS.exitCode(for: try #require(error)).rawValue == 64)
+    }
+}
