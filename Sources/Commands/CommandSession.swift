@@ -12,7 +12,7 @@ internal import Synchronization
 final class CommandSession: ControlSession {
     private let key: PrivateKey?
     private let isQuiet: Bool
-    private let lastShown = Mutex<ContinuousClock.Instant?>(nil)
+    private let lastShown = Mutex(ContinuousClock.now)
     private let hasLine = Mutex(false)
 
     /// Between lines where standard error is no terminal.
@@ -76,7 +76,7 @@ final class CommandSession: ControlSession {
     private func reportLine(_ progress: ControlProgress) {
         let now = ContinuousClock.now
         let isDue = lastShown.withLock { last in
-            if let last, now - last < Self.lineInterval { return false }
+            if now - last < Self.lineInterval { return false }
             last = now
             return true
         }

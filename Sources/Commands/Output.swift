@@ -71,7 +71,7 @@ enum ByteCount {
         }
         return unit == 0
             ? "\(count) B"
-            : "\(value.formatted(.number.precision(.fractionLength(1)))) \(units[unit])"
+            : "\(String(format: "%.1f", value)) \(units[unit])"
     }
 
     /// Reads `32K`, `20G`, `4096`; powers of 1,024.

@@ -34,34 +34,79 @@ struct TemplateDefinition {
     }
 
     private static let keys: Set<String> = ["name", "disks", "properties", "files", "segmentSize"]
+    private static let diskKeys: Set<String> = ["image", "name", "format"]
 
     init(path: String) throws(Failure) {
         self.path = FileTree.absolute(path)
         let text = String(decoding: try FileTree.bytes(of: path, limit: 1 << 20), as: UTF8.self)
         do {
-            if let node = try Yams.compose(yaml: text), let mapping = node.mapping {
-                for key in mapping.keys {
-                    guard let name = key.string, Self.keys.contains(name) else {
-                        throw Failure(
-                            .configuration,
-                            "\(path):\(key.mark?.line ?? 1): there is no key \(key.string ?? "?")",
-                            hint: "the keys are \(Self.keys.sorted().joined(separator: ", "))"
-                        )
-                    }
-                }
+            guard let document = try Yams.compose(yaml: text), document.mapping != nil else {
+                throw Failure(.configuration, "\(path):1: this describes no template")
             }
-            fields = try YAMLDecoder().decode(Fields.self, from: text)
+            try Self.check(document, Self.keys, path)
+            for disk in document["disks"]?.sequence ?? [] {
+                try Self.check(disk, Self.diskKeys, path)
+            }
+            do {
+                fields = try YAMLDecoder().decode(Fields.self, from: text)
+            } catch let error as DecodingError {
+                throw Self.failure(error, in: document, path)
+            }
         } catch let failure as Failure {
             throw failure
-        } catch let error as YamlError {
-            throw Failure(.configuration, "\(path): \(error)")
-        } catch let DecodingError.keyNotFound(key, _) {
-            throw Failure(.configuration, "\(path): \(key.stringValue) is missing")
-        } catch let DecodingError.typeMismatch(_, context) {
-            let place = context.codingPath.map(\.stringValue).joined(separator: ".")
-            throw Failure(.configuration, "\(path): \(place) has a value of the wrong kind")
+        } catch YamlError.scanner(_, let problem, let mark, _) {
+            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
+        } catch YamlError.parser(_, let problem, let mark, _) {
+            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
+        } catch YamlError.composer(_, let problem, let mark, _) {
+            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
         } catch {
             throw Failure(.configuration, "\(path): \(error)")
+        }
+    }
+
+    private static func check(
+        _ node: Node,
+        _ keys: Set<String>,
+        _ path: String
+    ) throws(Failure) {
+        guard let mapping = node.mapping else { return }
+        for key in mapping.keys {
+            guard let name = key.string, keys.contains(name) else {
+                throw Failure(
+                    .configuration,
+                    "\(path):\(key.mark?.line ?? 1): there is no key \(key.string ?? "?")",
+                    hint: "the keys are \(keys.sorted().joined(separator: ", "))"
+                )
+            }
+        }
+    }
+
+    private static func failure(
+        _ error: DecodingError,
+        in document: Node,
+        _ path: String
+    ) -> Failure {
+        func told(_ what: String, at place: [any CodingKey]) -> Failure {
+            var node = document
+            var line = node.mark?.line ?? 1
+            for key in place {
+                let next = key.intValue.flatMap { node.sequence?[$0] } ?? node[key.stringValue]
+                guard let next else { break }
+                node = next
+                line = node.mark?.line ?? line
+            }
+            return Failure(.configuration, "\(path):\(line): \(what)")
+        }
+        switch error {
+        case .keyNotFound(let key, let context):
+            return told("\(key.stringValue) is missing", at: context.codingPath)
+        case .typeMismatch(_, let context), .valueNotFound(_, let context),
+            .dataCorrupted(let context):
+            let place = context.codingPath.map(\.stringValue).joined(separator: ".")
+            return told("\(place) has a value of the wrong kind", at: context.codingPath)
+        @unknown default:
+            return Failure(.configuration, "\(path): \(error)")
         }
     }
 

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Control
 internal import Failures
 internal import Files
+internal import Foundation
 internal import Node
 internal import Publishing
 internal import Store
@@ -32,7 +33,7 @@ struct StatusCommand: AsyncParsableCommand {
         Output.line("templates  \(status.templates), VMs \(status.machines)")
         for (name, usage) in [("published", status.published), ("cached", status.cache)] {
             Output.line(
-                "\(name)  \(usage.segmentCount) segments in \(ByteCount.text(usage.imageByteCount)),"
+                "\(name.padding(toLength: 11, withPad: " ", startingAt: 0))\(usage.segmentCount) segments in \(ByteCount.text(usage.imageByteCount)),"
                     + " \(usage.smallObjectCount) small objects"
             )
         }

@@ -3,8 +3,8 @@ package import Control
 internal import Disks
 internal import Faces
 package import Failures
-internal import Forwarding
 internal import Files
+internal import Forwarding
 internal import Foundation
 internal import Glibc
 package import Logging
@@ -194,7 +194,8 @@ package final class NodeOperations: Sendable {
                 hint: "see: ccnfs versions \(name)"
             )
         }
-        try homes.editor.change(name.prefix(1), now: WallClock.seconds) { (listing) throws(Failure) in
+        try homes.editor.change(name.prefix(1), now: WallClock.seconds) {
+            (listing) throws(Failure) in
             listing.tags.removeAll { $0.template == name && $0.tag == tag }
             if let version {
                 listing.tags.append(TagRow(template: name, tag: tag, version: version))

@@ -2,8 +2,8 @@ internal import CCNx
 internal import Dispatch
 internal import Faces
 internal import Failures
-internal import Forwarding
 internal import Files
+internal import Forwarding
 internal import Foundation
 internal import Logging
 internal import NIOCore

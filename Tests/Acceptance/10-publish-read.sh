@@ -143,6 +143,41 @@ check "export to qcow2" ccnfs export ccnx:/mycorp.com/small "$work/exported.qcow
 check "gives the same disk" qemu-img compare -f raw -F qcow2 "$work/newer.raw" "$work/exported.qcow2"
 check "verify finds nothing wrong" ccnfs verify
 
+# ---- a key that is not trusted any more
+
+key_id=$(ccnfs key show "${key%.pem}.pub" | cut -d' ' -f1)
+check "trust is taken back while a node runs" ccnfs trust remove ccnx:/mycorp.com "${key_id:0:12}"
+check "list says that the template is not served" grep -q 'NOT SERVED.*not trusted' <(ccnfs list)
+small_disk=$mnt/mycorp.com/small/disk0
+check "its disk answers EIO" grep -q 'Input/output error' <(head -c 1 "$small_disk" 2>&1)
+check "with the cause in an xattr" grep -q 'not trusted' <(getfattr --only-values -n user.ccnfs.error "$small_disk" 2> /dev/null)
+check "and in the log" grep -q 'not trusted' "$node_log"
+check "a deploy of it is refused" test "$(ccnfs deploy ccnx:/mycorp.com/small nobody 2> /dev/null; echo $?)" -eq 77
+check "trust is given again" ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub"
+check "and the disk is served again" cmp "$work/newer.raw" "$small_disk"
+
+# ---- a definition
+
+printf 'name: ccnx:/mycorp.com/defined\ndisks:\n  - image: newer.raw\nproperties: {arch: x86_64}\nfiles: [domain.xml]\nsegmentSize: 8K\n' > "$work/template.yaml"
+check "a template is published from a definition" ccnfs publish --definition "$work/template.yaml" --key "$key"
+check "its disk is there" cmp "$work/newer.raw" "$mnt/mycorp.com/defined/disk0"
+check "its file is there" cmp "$work/domain.xml" "$mnt/mycorp.com/defined/domain.xml"
+printf 'name: ccnx:/mycorp.com/defined\ndisk: []\n' > "$work/wrong.yaml"
+check "a wrong line is named" grep -q 'wrong.yaml:2: there is no key disk' <(ccnfs publish --definition "$work/wrong.yaml" --key "$key" 2>&1)
+
+# ---- withdrawn
+
+mkdir "$mnt/localhost/kept"
+cp "$small_disk" "$mnt/localhost/kept/disk0"
+exec 9< "$small_disk"
+check "a template is withdrawn" ccnfs delete ccnx:/mycorp.com/small
+check "it is gone from the tree" test ! -e "$small_disk"
+check "who has it open reads on" cmp "$work/newer.raw" - <&9
+exec 9<&-
+check "a VM on it keeps working" cmp "$work/newer.raw" "$mnt/localhost/kept/disk0"
+rm -r "$mnt/localhost/kept"
+check "space that nothing refers to is freed" grep -q 'freed [1-9]' <(ccnfs reclaim)
+
 # ---- killed while publishing
 
 stop_node "$mnt" "$node_pid"

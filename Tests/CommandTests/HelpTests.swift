@@ -9,10 +9,12 @@ struct HelpTests {
     private static let commands = leaves(of: CCNFS.self, [])
 
     private static func leaves(
-        of command: any ParsableCommand.Type, _ words: [String]
+        of command: any ParsableCommand.Type,
+        _ words: [String]
     ) -> [(words: [String], command: any ParsableCommand.Type)] {
         let configuration = command.configuration
-        let below = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
+        let below =
+            configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
         if below.isEmpty { return [(words, command)] }
         return below.flatMap { leaves(of: $0, words + [$0._commandName]) }
     }
@@ -23,7 +25,9 @@ struct HelpTests {
             let help = CCNFS.helpMessage(for: command)
             #expect(help.contains("EXAMPLE"), "\(words)")
             #expect(
-                help.contains("ccnfs \(words.joined(separator: " "))"), "the example of \(words)")
+                help.contains("ccnfs \(words.joined(separator: " "))"),
+                "the example of \(words)"
+            )
             #expect(!command.configuration.abstract.isEmpty, "\(words)")
         }
     }
@@ -34,7 +38,7 @@ struct HelpTests {
         #expect(help.contains("sysexits.h"))
     }
 
-    @Test(arguments: [["frobnicate"], ["publish"], ["deploy", "x"], ["status", "--wrong"]])
+    @Test(arguments: [["frobnicate"], ["deploy"], ["deploy", "x"], ["status", "--wrong"]])
     func wrongWordsAreAUsageError(_ words: [String]) throws {
         let error = #expect(throws: (any Error).self) { _ = try CCNFS.parseAsRoot(words) }
         #expect(CCNFS.exitCode(for: try #require(error)).rawValue == 64)

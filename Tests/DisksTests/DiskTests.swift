@@ -156,6 +156,47 @@ import Testing
         #expect(same(try await scene.disk().read(at: 0, byteCount: base.count), base))
     }
 
+    @Test func showsAReaderWhatWasThereOrWhatComesWhileItIsClonedOver() async throws {
+        let scene = try DiskScene()
+        let contents = try [1, 3].map { byte in
+            scene.content(try scene.template([UInt8](repeating: byte, count: 16 * 4096)))
+        }
+        let (below, clone) = (contents[0], contents[1])
+        let disk = try scene.deploy(below.descriptor)
+        for content in contents {
+            _ = try await content.read(at: 0, byteCount: 16 * 4096)
+        }
+        let rounds = Counter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for reader in 0..<2 {
+                group.addTask {
+                    while rounds.value < 100 {
+                        // The same odd number before and after: only the clone went on in between.
+                        let round = rounds.value
+                        let bytes = try disk.residentBytes(at: reader * 4096, byteCount: 1)
+                        guard round % 2 == 1, rounds.value == round else { continue }
+                        #expect(bytes == [2] || bytes == [3])
+                    }
+                }
+            }
+            group.addTask {
+                while rounds.value < 100 {
+                    try disk.map(
+                        Extent(
+                            start: 0, byteCount: 16 * 4096, content: below, sourceStart: 0))
+                    try await disk.writeWaiting(
+                        [UInt8](repeating: 2, count: 16 * 4096), at: 0)
+                    // From here on until the clone was made there are twos or threes, never ones.
+                    rounds.increment()
+                    try disk.map(
+                        Extent(start: 0, byteCount: 16 * 4096, content: clone, sourceStart: 0))
+                    rounds.increment()
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     @Test func refusesACloneThatSplitsABlock() throws {
         let scene = try DiskScene()
         let content = scene.content(try scene.template(Self.pattern(40_000)))

@@ -1,9 +1,9 @@
 import CCNx
 import Disks
 import Failures
-import Publishing
 import Foundation
 import Profiles
+import Publishing
 import Store
 import Testing
 

@@ -1,11 +1,11 @@
 import CCNx
 import Disks
 import Failures
+import Foundation
 import Images
+import Profiles
 import Publishing
 import Signing
-import Foundation
-import Profiles
 import Store
 import Templates
 import Testing

@@ -29,12 +29,18 @@ final class TestNode: Sendable {
     init(asking repository: FaceAddress? = nil, cacheLimit: Int = .max) throws {
         folder = try TemporaryFolder()
         var configuration = NodeConfiguration(
-            stateDirectory: "\(folder.path)/state", cacheDirectory: "\(folder.path)/cache")
+            stateDirectory: "\(folder.path)/state",
+            cacheDirectory: "\(folder.path)/cache"
+        )
         configuration.cacheLimit = cacheLimit
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
         exchange = PacketExchange(routes: configuration.routes, logger: quiet)
         operations = try NodeOperations(
-            configuration, exchange: exchange, purpose: "a test", logger: quiet)
+            configuration,
+            exchange: exchange,
+            purpose: "a test",
+            logger: quiet
+        )
     }
 
     /// Begins to serve others.
@@ -47,13 +53,17 @@ final class TestNode: Sendable {
         let homes = operations.homes
         return try await exchange.start(
             responder: Responder(
-                store: homes.store, database: homes.database, nodeKey: homes.nodeKey),
+                store: homes.store,
+                database: homes.database,
+                nodeKey: homes.nodeKey
+            ),
             listening: listening.map { [$0] } ?? []
         ).first
     }
 
     func perform(
-        _ request: ControlRequest, session: any ControlSession = TestSession()
+        _ request: ControlRequest,
+        session: any ControlSession = TestSession()
     ) async throws(Failure) -> ControlResponse {
         try await operations.perform(request, session: session)
     }
@@ -63,7 +73,9 @@ final class TestNode: Sendable {
         _ = try await perform(
             .addTrust(
                 prefix: Self.namespace.uri,
-                publicKeyPEM: String(decoding: pem, as: UTF8.self)))
+                publicKeyPEM: String(decoding: pem, as: UTF8.self)
+            )
+        )
     }
 
     @discardableResult
@@ -72,7 +84,9 @@ final class TestNode: Sendable {
         try? FileTree.remove(path)
         try image.write(to: path)
         let response = try await perform(
-            .publish(try Self.publication(path: path)), session: TestSession())
+            .publish(try Self.publication(path: path)),
+            session: TestSession()
+        )
         guard case .published(let report) = response else {
             throw Failure(.invalid, "publish answered \(response)")
         }
@@ -81,10 +95,17 @@ final class TestNode: Sendable {
 
     static func publication(path: String?) throws -> ControlRequest.Publication {
         ControlRequest.Publication(
-            template: template, disks: [.init(name: "disk0", path: path, format: "raw")],
-            properties: [:], files: [], segmentSize: 4096, isDryRun: false,
+            template: template,
+            disks: [.init(name: "disk0", path: path, format: "raw")],
+            properties: [:],
+            files: [],
+            segmentSize: 4096,
+            isDryRun: false,
             publicKeyPEM: String(
-                decoding: try publisherKey.get().publicKey.pem(), as: UTF8.self))
+                decoding: try publisherKey.get().publicKey.pem(),
+                as: UTF8.self
+            )
+        )
     }
 
     func status() async throws -> NodeStatus {
@@ -121,14 +142,18 @@ final class TestSession: ControlSession {
     func report(_ progress: ControlProgress) async { reports.increment() }
 
     func sign(
-        _ object: ContentObject, signatureTimeMilliseconds: UInt64
+        _ object: ContentObject,
+        signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
         let key: PrivateKey
         do { key = try TestNode.publisherKey.get() } catch {
             throw Failure(.unavailable, "\(error)")
         }
         return try SignedContentObject.sign(
-            object, with: key, signatureTimeMilliseconds: signatureTimeMilliseconds)
+            object,
+            with: key,
+            signatureTimeMilliseconds: signatureTimeMilliseconds
+        )
     }
 
     /// Every read is of the same size, so their number says where to go on.
