@@ -18,7 +18,6 @@ public struct CCNFS: AsyncParsableCommand {
             Exit status: 0, or one of sysexits.h: 64 wrong words, 65 bad data, 66 no such thing,
             69 something needed is not there, 73 exists already, 74 I/O, 75 try again, 77 not allowed.
             """,
-        version: "0.1.0",
         groupedSubcommands: [
             CommandGroup(
                 name: "Publishing",
@@ -48,7 +47,17 @@ public struct CCNFS: AsyncParsableCommand {
         ]
     )
 
+    // Not `version:` of the configuration, which every subcommand would inherit beside its own --version.
+    @Flag(help: "Print the version of ccnfs.") var version = false
+
     public init() {}
+
+    public func run() async throws {
+        guard version else { throw CleanExit.helpRequest(self) }
+        Output.line(Self.version)
+    }
+
+    private static let version = "0.1.0"
 
     /// Parses the command line, runs the command and exits with its status.
     public static func runTool() async -> Never {

@@ -224,9 +224,13 @@ struct UnmountCommand: AsyncParsableCommand {
         if let process, !lazy { try await waitForEnd(of: process) }
         if !global.json {
             Output.line(
-                isDead ? "\(path): the mount of a dead node is cleared" : "\(path): unmounted"
+                isDead ? "\(path): the mount of a dead node is cleared" : Self.outcome(path, lazy)
             )
         }
+    }
+
+    private static func outcome(_ path: String, _ isLazy: Bool) -> String {
+        isLazy ? "\(path): detached; its node ends when the last user does" : "\(path): unmounted"
     }
 
     private func waitForEnd(of process: Int32) async throws(Failure) {

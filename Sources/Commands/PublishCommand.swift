@@ -84,6 +84,13 @@ struct PublishCommand: AsyncParsableCommand {
     /// What the command line says goes before what the definition says.
     private func apply(to publication: inout ControlRequest.Publication) throws(Failure) {
         if let name = words.last {
+            guard name.hasPrefix("ccnx:") else {
+                throw Failure(
+                    .usage,
+                    "the last word is to be the template's name, and \(name) is none",
+                    hint: "ccnfs publish IMAGE… ccnx:/mycorp.com/app1/linuxvm"
+                )
+            }
             publication.template = try Name.templateName(uri: name).uri
             let images = words.dropLast()
             if !images.isEmpty {

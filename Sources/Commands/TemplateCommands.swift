@@ -181,10 +181,11 @@ struct DeleteCommand: AsyncParsableCommand {
         }
         if global.json { return try Output.json(deletion) }
         let versions = deletion.versions.map(String.init).joined(separator: ", ")
-        Output.line("\(name): withdrawn version \(versions)")
+        Output.line("\(name): withdrawn \(versions)")
         Output.line(
             "freed \(ByteCount.text(deletion.freed.freedBytes)) "
-                + "in \(deletion.freed.freedSegments) segments"
+                + "in \(deletion.freed.freedSegments) segments, and "
+                + "\(deletion.freed.freedObjects) small objects"
         )
         if !deletion.keptFor.isEmpty {
             Output.line("kept for the VMs \(deletion.keptFor.joined(separator: ", "))")
@@ -235,7 +236,8 @@ struct ExportCommand: AsyncParsableCommand {
             }
         } catch {
             session.endProgress()
-            throw error
+            guard error.kind == .exists else { throw error }
+            throw Failure(.exists, error.message, hint: "replace it: --force", cause: error.cause)
         }
         session.endProgress()
         if global.json { return try Output.json(export) }

@@ -1,6 +1,7 @@
 internal import CCNx
 package import Failures
 internal import Files
+internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
@@ -61,9 +62,11 @@ package struct ControlClient: Sendable {
         do throws(Failure) {
             switch message {
             case .wantsSignature(let name, let payload, let time):
-                let object = ContentObject(name: try Name(uri: name), payload: payload)
+                let object = ContentObject(name: try Name(uri: name), payload: Array(payload))
                 return .message(
-                    .signature(try await session.sign(object, signatureTimeMilliseconds: time))
+                    .signature(
+                        Data(try await session.sign(object, signatureTimeMilliseconds: time))
+                    )
                 )
             case .wantsBytes(let byteCount):
                 return .bytes(try await session.read(byteCount: byteCount))

@@ -6,13 +6,13 @@ internal import Foundation
 enum ControlMessage: Sendable, Codable {
     // From the command
     case request(ControlRequest)
-    case signature([UInt8])
+    case signature(Data)
     /// The command could not do what the node asked it for.
     case refusal(WireFailure)
 
     // From the node
     case progress(ControlProgress)
-    case wantsSignature(name: String, payload: [UInt8], timeMilliseconds: UInt64)
+    case wantsSignature(name: String, payload: Data, timeMilliseconds: UInt64)
     case wantsBytes(Int)
     case response(ControlResponse)
     case failure(WireFailure)

@@ -1,3 +1,5 @@
+package import Foundation
+
 /// What a `ccnfs` command asks of a node. Names are URIs, sizes bytes, paths absolute.
 package enum ControlRequest: Sendable, Codable {
     case listTemplates
@@ -52,11 +54,12 @@ package enum ControlRequest: Sendable, Codable {
 
         package struct File: Sendable, Codable {
             package var name: String
-            package var bytes: [UInt8]
+            /// Base 64 in JSON, where an array of numbers would be four times as long.
+            package var bytes: Data
 
             package init(name: String, bytes: [UInt8]) {
                 self.name = name
-                self.bytes = bytes
+                self.bytes = Data(bytes)
             }
         }
 

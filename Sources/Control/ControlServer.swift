@@ -1,6 +1,7 @@
 internal import CCNx
 package import Failures
 internal import Files
+internal import Foundation
 package import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -124,11 +125,11 @@ struct RemoteSession: ControlSession {
     ) async throws(Failure) -> [UInt8] {
         let question = ControlMessage.wantsSignature(
             name: object.name?.uri ?? "",
-            payload: object.payload,
+            payload: Data(object.payload),
             timeMilliseconds: signatureTimeMilliseconds
         )
         switch try await ask(question) {
-        case .message(.signature(let signed)): return signed
+        case .message(.signature(let signed)): return Array(signed)
         case .message(.refusal(let failure)): throw failure.failure
         default: throw Failure(.invalid, "the command answered something else than a signature")
         }

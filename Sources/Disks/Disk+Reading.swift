@@ -4,6 +4,9 @@ package import Profiles
 extension Disk {
     /// Appends up to `byteCount` bytes from `offset` to `output`, fewer at the end of the disk; or
     /// nothing when something has to be fetched first.
+    ///
+    /// The profile is looked at after the block's state: a clone puts the profile in place before it
+    /// takes the blocks away, so that the order here finds what was there or what comes.
     package func readResident(
         at offset: Int,
         byteCount: Int,
@@ -22,7 +25,7 @@ extension Disk {
             case .zero:
                 output.append(repeating: 0, count: run.byteCount)
             case .absent:
-                let residency = try view.profile.readResident(
+                let residency = try profile.readResident(
                     at: position,
                     byteCount: run.byteCount,
                     into: &output
@@ -52,7 +55,7 @@ extension Disk {
             case .zero:
                 bytes += [UInt8](repeating: 0, count: run.byteCount)
             case .absent:
-                bytes += try await view.profile.read(at: position, byteCount: run.byteCount)
+                bytes += try await profile.read(at: position, byteCount: run.byteCount)
             }
             position += run.byteCount
         }

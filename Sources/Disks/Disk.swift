@@ -141,18 +141,20 @@ package final class Disk: Sendable {
     /// Changes the row: in the database, then in memory.
     private func changeRow(_ change: (inout DiskRow) throws(Failure) -> Void) throws(Failure) {
         try shape.withLock { (_) throws(Failure) in
-            var row = self.row
+            let before = self.row
+            var row = before
             try change(&row)
             try database.update(row)
-            adopt(row, profile: nil)
+            adopt(row, profile: nil, since: before.attributes.modified)
         }
     }
 
-    private func adopt(_ row: DiskRow, profile: Profile?) {
+    /// - Parameter before: the time of change that `row` began from; a write may have set a later one.
+    private func adopt(_ row: DiskRow, profile: Profile?, since before: Int) {
         state.withLock { state in
             let modified = state.row.attributes.modified
             state.row = row
-            state.row.attributes.modified = max(modified, row.attributes.modified)
+            if row.attributes.modified == before { state.row.attributes.modified = modified }
             if let profile {
                 state.profile = profile
                 state.generation += 1
@@ -211,7 +213,7 @@ package final class Disk: Sendable {
             try overlay.withAllStripes { () throws(Failure) in
                 guard !overlay.map.all(blocks, are: .absent) else {
                     try database.update(row, extents: profile.rows)
-                    return adopt(row, profile: profile)
+                    return adopt(row, profile: profile, since: row.attributes.modified)
                 }
                 try replaceBlocks(blocks, row, profile)
             }
@@ -235,7 +237,7 @@ package final class Disk: Sendable {
             mapPages: overlay.map.pages(clearing: blocks),
             durably: true
         )
-        adopt(row, profile: profile)
+        adopt(row, profile: profile, since: row.attributes.modified)
         // The pages are dirty again: a flush under way may commit an older state after this one, and
         // the next flush of the disk sets that right.
         overlay.map.set(blocks, to: .absent)

@@ -61,7 +61,9 @@ package enum Mounts {
 
     /// True for a FUSE mount whose serving process is gone.
     package static func isDead(_ mountPoint: String) -> Bool {
-        unsafe access(mountPoint, F_OK) == -1 && errno == ENOTCONN
+        // statfs always asks the server; a path may be answered from the attribute cache.
+        var space = statvfs()
+        return unsafe statvfs(mountPoint, &space) == -1 && errno == ENOTCONN
     }
 
     /// Unmounts; without root through fusermount3.

@@ -24,6 +24,11 @@ extension Session {
         reply.done()
     }
 
+    /// Keeps the cause of an I/O error; other answers say what they are by their errno.
+    private func note(_ failure: Failure, of inode: UInt64) {
+        if failure.kind.errno == EIO { tree.note(failure, of: inode) }
+    }
+
     // MARK: Reading
 
     func read(
@@ -44,7 +49,7 @@ extension Session {
                 if case .complete = residency { pending.take()?.send(bytes) }
             }
         } catch {
-            tree.note(error, of: inode)
+            note(error, of: inode)
             pending.take()?.fail(error)
         }
         // Not answered yet: something has to come from elsewhere.
@@ -66,17 +71,17 @@ extension Session {
         do throws(Failure) {
             try tree.parked.enter(inode)
         } catch {
-            tree.note(error, of: inode)
+            note(error, of: inode)
             return reply.fail(error)
         }
         let pending = PendingReply(reply)
-        Task { [tree] in
+        Task { [self] in
             defer { tree.parked.leave(inode) }
             do throws(Failure) {
                 let value = try await body(tree)
                 if let reply = pending.take() { answer(reply, value) }
             } catch {
-                tree.note(error, of: inode)
+                note(error, of: inode)
                 pending.take()?.fail(error)
             }
         }
@@ -97,7 +102,7 @@ extension Session {
         do throws(Failure) {
             residency = try tree.write(handle, bytes, at: offset)
         } catch {
-            tree.note(error, of: inode)
+            note(error, of: inode)
             return reply.fail(error)
         }
         switch residency {
@@ -140,24 +145,24 @@ extension Session {
     ) {
         guard isSynchronous else { return reply.written(byteCount) }
         let pending = PendingReply(reply)
-        tree.flush(handle) { [tree] failure in
+        tree.flush(handle) { [self] failure in
             guard let failure else {
                 pending.take()?.written(byteCount)
                 return
             }
-            tree.note(failure, of: inode)
+            note(failure, of: inode)
             pending.take()?.fail(failure)
         }
     }
 
     func synchronize(_ reply: consuming sending Reply, _ inode: UInt64, _ handle: UInt64) {
         let pending = PendingReply(reply)
-        tree.flush(handle) { [tree] failure in
+        tree.flush(handle) { [self] failure in
             guard let failure else {
                 pending.take()?.done()
                 return
             }
-            tree.note(failure, of: inode)
+            note(failure, of: inode)
             pending.take()?.fail(failure)
         }
     }

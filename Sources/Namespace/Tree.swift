@@ -60,6 +60,8 @@ package final class Tree: Sendable {
     }
 
     private func invalidate(_ names: Set<Name>) {
+        // What was wrong with a template may be right now: trust was given, a record came.
+        lastErrors.withLock { $0.removeAll() }
         guard let handler = invalidation.withLock(\.self) else { return }
         for name in names {
             for depth in 0..<name.segments.count {

@@ -16,8 +16,8 @@ internal import Synchronization
 
 /// One node: the homes, the tree, the faces, the control socket and, if asked for, the mount.
 ///
-/// Order of the start: homes (locks, databases), mount, and only then whatever waits for others: a
-/// mount never waits for a scan or for a repository. Order of the end: no new requests, disks
+/// Order of the start: homes (locks, databases), sockets, mount. None of these waits for a scan or for
+/// a repository, so the mount never does; connecting and following catalogs go on beside it. Order of the end: no new requests, disks
 /// durable, faces down, homes released.
 package final class Node: Sendable {
     private let configuration: NodeConfiguration
@@ -42,7 +42,6 @@ package final class Node: Sendable {
     ///
     /// - Parameter ready: called once commands and the mount answer, with the addresses listened on.
     package func run(ready: @Sendable ([String]) -> Void) async throws(Failure) {
-        let session = try mount()
         let control = try await ControlServer(
             path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
             logger: logger
@@ -56,6 +55,8 @@ package final class Node: Sendable {
             ),
             listening: configuration.listenAddresses
         )
+        // What can fail at once has not: now the mount, which nobody should find dead.
+        let session = try mount()
         let serving = Task { [operations] in
             await control.serve { (request, session) async throws(Failure) in
                 try await operations.perform(request, session: session)

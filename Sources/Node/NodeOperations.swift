@@ -384,7 +384,7 @@ package final class NodeOperations: Sendable {
             guard let id = ObjectId(bytes: pointer) else {
                 throw Failure(.invalid, "the pointer to the catalog of \(namespace) is no id")
             }
-            _ = try await follower.follow(id)
+            _ = try await follower.follow(id, now: WallClock.seconds)
             if catalogProblems.withLock({ $0.removeValue(forKey: namespace) }) != nil {
                 logger.info("catalog is up to date again", metadata: ["name": "\(namespace)"])
             }
@@ -422,6 +422,8 @@ package final class NodeOperations: Sendable {
 
     private func status() async throws(Failure) -> NodeStatus {
         let report = await exchange.report()
+        // The forwarder receives this node's own Interests like those of its neighbours.
+        let sent = fetcher.interestsSent.load(ordering: .relaxed)
         let problems = catalogProblems.withLock(\.self)
         let known = try homes.database.catalogs()
         var catalogs = known.map { row in
@@ -455,8 +457,8 @@ package final class NodeOperations: Sendable {
             published: try homes.store.published.usage(),
             cache: try homes.store.cache.usage(),
             store: homes.store.counters.values,
-            interestsSent: fetcher.interestsSent.load(ordering: .relaxed),
-            interestsReceived: Int(report?.counters.interestsReceived ?? 0),
+            interestsSent: sent,
+            interestsReceived: max(0, Int(report?.counters.interestsReceived ?? 0) - sent),
             pendingInterests: report?.pendingInterests ?? 0,
             parkedRequests: tree.parked.count,
             faces: (report?.faces ?? []).map { face in

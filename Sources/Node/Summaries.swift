@@ -64,7 +64,7 @@ extension PublishRequest {
                 )
             },
             properties: publication.properties,
-            files: publication.files.map { FileSource(name: $0.name, bytes: $0.bytes) },
+            files: publication.files.map { FileSource(name: $0.name, bytes: Array($0.bytes)) },
             segmentSize: publication.segmentSize,
             isDryRun: publication.isDryRun
         )

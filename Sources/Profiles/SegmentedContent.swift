@@ -301,7 +301,9 @@ extension SegmentedContent {
                 let start = (index * ManifestNode.fanout + entry) * descriptor.segmentSize
                 let byteCount = min(descriptor.segmentSize, descriptor.size - start)
                 data += byteCount
-                if residents[entry] != nil { local += byteCount }
+                var isLocal = residents[entry] != nil
+                if !isLocal { isLocal = try store.hasSmallObject(id) }
+                if isLocal { local += byteCount }
             }
         }
         return (local, data)

@@ -57,6 +57,8 @@ package struct PublishRequest: Sendable {
 
     /// Bytes of a carried file at most; they are kept in SQLite.
     package static let fileByteLimit = 16 << 20
+    /// Bytes of all carried files of a template.
+    package static let filesByteLimit = 32 << 20
     package static let diskLimit = 64
     package static let fileLimit = 64
 }

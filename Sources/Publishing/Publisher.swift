@@ -120,6 +120,14 @@ package final class Publisher: Sendable {
                 throw Failure(.usage, "two disks or files of the template are named \(name)")
             }
         }
+        let fileBytes = request.files.reduce(0) { $0 + $1.bytes.count }
+        guard fileBytes <= PublishRequest.filesByteLimit else {
+            throw Failure(
+                .tooLarge,
+                "the carried files have \(fileBytes) bytes together, they may have "
+                    + "\(PublishRequest.filesByteLimit)"
+            )
+        }
         for file in request.files where file.bytes.count > PublishRequest.fileByteLimit {
             throw Failure(
                 .tooLarge,

@@ -32,8 +32,9 @@ package struct CatalogFollower: Sendable {
     /// Takes over a newer catalog, if the pointer names one.
     ///
     /// - Parameter pointer: the id of the signed catalog, as the repository says.
+    /// - Parameter now: seconds since 1970.
     /// - Returns: true if something changed.
-    package func follow(_ pointer: ObjectId) async throws(Failure) -> Bool {
+    package func follow(_ pointer: ObjectId, now: Int) async throws(Failure) -> Bool {
         let known = try database.catalogs().first { $0.namespace == namespace }
         if known?.publishedHere == true { return false }
         if known?.object == pointer { return try await fetchMissingRecords() }
@@ -49,6 +50,13 @@ package struct CatalogFollower: Sendable {
                 .untrusted,
                 "the repository of \(namespace) offers catalog \(catalog.serial), "
                     + "\(known.serial) is known already"
+            )
+        }
+        guard catalog.expires > now else {
+            throw Failure(
+                .untrusted,
+                "the catalog of \(namespace) has expired",
+                hint: "its repository renews it while it runs; are the clocks right?"
             )
         }
         guard catalog.listing.size <= Self.listingByteLimit else {

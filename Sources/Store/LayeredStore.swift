@@ -70,6 +70,12 @@ extension LayeredStore {
         return try cache.anyObject(id)
     }
 
+    /// True if it is here as a small object, such as a part of a carried file.
+    package func hasSmallObject(_ id: ObjectId) throws(Failure) -> Bool {
+        if try published.hasSmallObject(id) { return true }
+        return try cache.hasSmallObject(id)
+    }
+
     /// Drops a damaged segment from whichever layer has it.
     package func dropDamaged(_ id: ObjectId, because failure: Failure) throws(Failure) {
         var isDropped = false
@@ -235,10 +241,9 @@ extension LayeredStore {
         return freed
     }
 
-    /// Frees everything that can be fetched again.
+    /// Frees all segments that can be fetched again. Records and manifests stay: without them a template
+    /// could not even be listed while its repository is away.
     package func evictAll() throws(Failure) -> Int {
-        let freed = try evict(byteCount: .max)
-        try cache.removeSmallObjects(try cache.smallObjectIds())
-        return freed
+        try evict(byteCount: .max)
     }
 }

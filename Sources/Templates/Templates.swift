@@ -18,6 +18,8 @@ package final class Templates: Sendable {
     private let store: LayeredStore
     private let logger: Logger
     private let table = Mutex<[Name: Template]>([:])
+    /// Held from reading the database to swapping the table, so that no older state comes last.
+    private let reloading = Mutex<Void>(())
     private let policy = Mutex(TrustPolicy([]))
     private let contents = Mutex<[ContentKey: WeakContent]>([:])
     private let observers = Mutex<[@Sendable (Set<Name>) -> Void]>([])
@@ -45,32 +47,38 @@ package final class Templates: Sendable {
 
     /// Reads trust, versions and tags anew and judges every record.
     package func reload() throws(Failure) {
+        let changed = try reloading.withLock { (_) throws(Failure) in try swapTable() }
+        if changed.isEmpty { return }
+        for observer in observers.withLock(\.self) { observer(changed) }
+    }
+
+    /// - Returns: the names of templates that look different now.
+    private func swapTable() throws(Failure) -> Set<Name> {
         let trust = TrustPolicy(try database.trustEntries())
         let isSameTrust = policy.withLock { policy in
             defer { policy = trust }
             return policy.entries == trust.entries
         }
-        let known = isSameTrust ? table.withLock(\.self) : [:]
+        let old = table.withLock(\.self)
+        let known = isSameTrust ? old : [:]
         var new: [Name: Template] = [:]
         for row in try database.versions() where row.withdrawn == nil {
-            // A record never changes, so a good verdict stands until trust changes.
-            let judged = known[row.template]?.version(row.version)
-            let version =
-                judged?.recordId == row.record && judged?.problem == nil
-                ? judged ?? judge(row, trust) : judge(row, trust)
             new[row.template, default: Template(name: row.template, versions: [], tags: [:])]
-                .versions.append(version)
+                .versions.append(verdict(known, row) ?? judge(row, trust))
         }
         for row in try database.tags() { new[row.template]?.tags[row.tag] = row.version }
-        let old = table.withLock { table in
-            defer { table = new }
-            return table
-        }
-        let changed = Set(old.keys).union(new.keys).filter { name in
+        table.withLock { $0 = new }
+        return Set(old.keys).union(new.keys).filter { name in
             old[name]?.fingerprint != new[name]?.fingerprint
         }
-        if changed.isEmpty { return }
-        for observer in observers.withLock(\.self) { observer(changed) }
+    }
+
+    /// A record never changes, so a good verdict stands until trust changes.
+    private func verdict(_ known: [Name: Template], _ row: VersionRow) -> TemplateVersion? {
+        guard let version = known[row.template]?.version(row.version),
+            version.recordId == row.record, version.problem == nil
+        else { return nil }
+        return version
     }
 
     private func judge(_ row: VersionRow, _ trust: TrustPolicy) -> TemplateVersion {

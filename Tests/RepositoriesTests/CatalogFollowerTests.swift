@@ -105,14 +105,14 @@ struct CatalogFollowerTests {
 
     @Test func takesOverANewerCatalog() async throws {
         let pair = try await Pair()
-        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
         #expect(pair.versions == [1])
         #expect(try await pair.node.bytes() == image.bytes)
-        #expect(try await pair.follower.follow(try pair.pointer) == false)
+        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now) == false)
 
         try await pair.repository.publish(other)
         try pair.repository.tag("stable", 1)
-        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
         #expect(pair.versions == [1, 2])
         #expect(try await pair.node.bytes() == other.bytes)
         let template = try pair.node.templates.existing(PublishingScene.template)
@@ -123,9 +123,9 @@ struct CatalogFollowerTests {
     @Test func forgetsWhatWasWithdrawn() async throws {
         let pair = try await Pair()
         try await pair.repository.publish(other)
-        _ = try await pair.follower.follow(try pair.pointer)
+        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
         try pair.repository.withdraw(1)
-        #expect(try await pair.follower.follow(try pair.pointer))
+        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
         #expect(pair.versions == [2])
     }
 
@@ -133,14 +133,14 @@ struct CatalogFollowerTests {
         let pair = try await Pair()
         let old = try pair.pointer
         try await pair.repository.publish(other)
-        _ = try await pair.follower.follow(try pair.pointer)
-        let refused = await failure { try await pair.follower.follow(old) }
+        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
+        let refused = await failure { try await pair.follower.follow(old, now: PublishingScene.now) }
         #expect(refused?.kind == .untrusted)
         #expect(pair.versions == [1, 2])
 
         let key = pair.node.key
         let same = try pair.catalog(serial: 2, versions: [], key: key)
-        #expect(await failure { try await pair.follower.follow(same) }?.kind == .untrusted)
+        #expect(await failure { try await pair.follower.follow(same, now: PublishingScene.now) }?.kind == .untrusted)
         #expect(pair.versions == [1, 2])
         #expect(try pair.node.database.catalogs().map(\.serial) == [2])
     }
@@ -148,16 +148,16 @@ struct CatalogFollowerTests {
     @Test func refusesACatalogOfAKeyThatIsNotTrusted() async throws {
         let pair = try await Pair(trusts: false)
         let pointer = try pair.pointer
-        let refused = await failure { try await pair.follower.follow(pointer) }
+        let refused = await failure { try await pair.follower.follow(pointer, now: PublishingScene.now) }
         #expect(refused?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
 
         try pair.node.trust(pair.node.key.publicKey)
         let stranger = try PublishingScene.strangerKey.get()
         let forged = try pair.catalog(serial: 9, versions: [], key: stranger)
-        #expect(await failure { try await pair.follower.follow(forged) }?.kind == .untrusted)
+        #expect(await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
-        #expect(try await pair.follower.follow(pointer))
+        #expect(try await pair.follower.follow(pointer, now: PublishingScene.now))
     }
 
     @Test func refusesADelegationToAnotherKey() async throws {
@@ -175,14 +175,14 @@ struct CatalogFollowerTests {
             key: stranger,
             delegation: delegation
         )
-        #expect(await failure { try await pair.follower.follow(forged) }?.kind == .untrusted)
+        #expect(await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind == .untrusted)
         let delegated = try pair.catalog(
             serial: 9,
             versions: [],
             key: nodeKey,
             delegation: delegation
         )
-        #expect(try await pair.follower.follow(delegated))
+        #expect(try await pair.follower.follow(delegated, now: PublishingScene.now))
     }
 
     @Test func refusesACatalogOfAnotherNamespace() async throws {
@@ -195,7 +195,7 @@ struct CatalogFollowerTests {
             versions: [],
             key: pair.node.key
         )
-        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .corrupt)
+        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .corrupt)
         #expect(try pair.node.showsNothing())
     }
 
@@ -209,7 +209,7 @@ struct CatalogFollowerTests {
             publishedHere: true
         )
         let catalog = try pair.catalog(serial: 9, versions: [foreign], key: pair.node.key)
-        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .untrusted)
+        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
     }
 
@@ -221,7 +221,7 @@ struct CatalogFollowerTests {
             key: pair.node.key,
             size: 1 << 40
         )
-        #expect(await failure { try await pair.follower.follow(catalog) }?.kind == .tooLarge)
+        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .tooLarge)
     }
 
     @Test func showsNoVersionBeforeItsRecordIsHere() async throws {
@@ -229,11 +229,11 @@ struct CatalogFollowerTests {
         let first = try pair.pointer
         let record = try #require(try pair.repository.database.versions().first).record
         pair.source.withhold([record])
-        #expect(await failure { try await pair.follower.follow(first) }?.kind == .noSource)
+        #expect(await failure { try await pair.follower.follow(first, now: PublishingScene.now) }?.kind == .noSource)
         #expect(try pair.node.showsNothing())
 
         pair.source.withhold([])
-        #expect(try await pair.follower.follow(first))
+        #expect(try await pair.follower.follow(first, now: PublishingScene.now))
         #expect(try pair.node.store.localObject(record) != nil)
         // Nothing of the disk was needed for that.
         let segment = ObjectId(of: SparseImage.bytes(1))
@@ -244,27 +244,40 @@ struct CatalogFollowerTests {
     @Test func fetchesRecordsAgainAfterTheCacheWasDeleted() async throws {
         let pair = try await Pair()
         let pointer = try pair.pointer
-        _ = try await pair.follower.follow(pointer)
+        _ = try await pair.follower.follow(pointer, now: PublishingScene.now)
         _ = try pair.node.store.evictAll()
-        try pair.node.templates.reload()
-        let template = try pair.node.templates.existing(PublishingScene.template)
-        #expect(template.newest?.problem?.cause?.kind == .noSource)
+        // As a node that starts anew: it knows the versions, and has no record of them.
+        let templates = try Templates(
+            database: pair.node.database,
+            store: pair.node.store,
+            logger: quiet
+        )
+        let before = try templates.existing(PublishingScene.template)
+        #expect(before.newest?.problem?.cause?.kind == .noSource)
 
-        #expect(try await pair.follower.follow(pointer))
+        let follower = CatalogFollower(
+            namespace: PublishingScene.namespace,
+            store: pair.node.store,
+            database: pair.node.database,
+            templates: templates
+        )
+        #expect(try await follower.follow(pointer, now: PublishingScene.now))
+        let after = try templates.existing(PublishingScene.template)
+        #expect(after.newest != nil && after.newest?.problem == nil)
+        #expect(try await follower.follow(pointer, now: PublishingScene.now) == false)
         #expect(try await pair.node.bytes() == image.bytes)
-        #expect(try await pair.follower.follow(pointer) == false)
     }
 
     @Test func leavesANamespaceOfItsOwnAlone() async throws {
         let pair = try await Pair()
         try await pair.node.publish(other)
-        #expect(try await pair.follower.follow(try pair.pointer) == false)
+        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now) == false)
         #expect(try await pair.node.bytes() == other.bytes)
     }
 
     @Test func reclaimLeavesWhatWasFetchedAlone() async throws {
         let pair = try await Pair()
-        _ = try await pair.follower.follow(try pair.pointer)
+        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
         _ = try await pair.node.bytes()
         #expect(try await pair.node.reclaim().freedSegments == 0)
         #expect(try await pair.node.bytes() == image.bytes)

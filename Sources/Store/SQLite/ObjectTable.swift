@@ -28,6 +28,13 @@ struct ObjectTable: Sendable {
         }
     }
 
+    func has(_ id: ObjectId) throws(Failure) -> Bool {
+        try database.read { db in
+            let statement = try db.cachedStatement(sql: "SELECT 1 FROM object WHERE id = ?")
+            return try Int.fetchOne(statement, arguments: [Data32.data(id)]) != nil
+        }
+    }
+
     /// - Returns: how many were new.
     func insert(_ objects: [(id: ObjectId, bytes: [UInt8])], durably: Bool) throws(Failure) -> Int {
         try database.write(durably: durably) { db in

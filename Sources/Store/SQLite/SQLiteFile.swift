@@ -128,15 +128,18 @@ final class SQLiteFile: Sendable {
         case .SQLITE_FULL:
             return Failure(.noSpace, "\(path): \(reason)", hint: "free space on that filesystem")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
-            return Failure(
-                .corrupt,
-                "\(path): \(reason)",
-                hint: "run: ccnfs verify --rebuild"
-            )
+            return Failure(.corrupt, "\(path): \(reason)", hint: Self.remedy(path))
         case .SQLITE_BUSY, .SQLITE_LOCKED: return Failure(.busy, "\(path): \(reason)")
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN:
             return Failure(.notPermitted, "\(path): \(reason)")
         default: return Failure(.io, "\(path): \(reason)")
         }
+    }
+
+    /// The index can be made anew; the others are what a backup is for, or the cache's to lose.
+    private static func remedy(_ path: String) -> String {
+        path.hasSuffix("/index.sqlite")
+            ? "make it anew: ccnfs verify --rebuild"
+            : "restore the directory from a backup; a cache directory may just be deleted"
     }
 }

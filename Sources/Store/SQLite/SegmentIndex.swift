@@ -18,8 +18,7 @@ struct SegmentIndex: Sendable {
                     ) WITHOUT ROWID;
                     CREATE TABLE image (
                         number INTEGER PRIMARY KEY NOT NULL,
-                        root BLOB UNIQUE,
-                        used INTEGER NOT NULL DEFAULT 0
+                        root BLOB UNIQUE
                     );
                     """
             )
