@@ -191,5 +191,88 @@ let package = Package(
             dependencies: ["Failures", "Images"],
             swiftSettings: house
         ),
+        // What several test targets need; not part of the product.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "CCNx", "Disks", "Failures", "Files", "Images", "Profiles", "Provisioning",
+                "Publishing", "Signing", "Store", "Templates",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/TestSupport",
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "StoreTests",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Store", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "ProfilesTests",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Profiles", "Store", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "DisksTests",
+            dependencies: [
+                "CCNx", "Disks", "Failures", "Files", "Profiles", "Store", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "TemplatesTests",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Profiles", "Signing", "Store", "Templates",
+                "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "PublishingTests",
+            dependencies: [
+                "CCNx", "Disks", "Failures", "Images", "Profiles", "Publishing", "Signing", "Store",
+                "Templates", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "NamespaceTests",
+            dependencies: [
+                "CCNx", "Disks", "Failures", "Images", "Namespace", "Profiles", "Publishing",
+                "Signing", "Store", "Templates", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "RepositoriesTests",
+            dependencies: [
+                "CCNx", "Failures", "Files", "Profiles", "Publishing", "Repositories", "Signing",
+                "Store", "Templates", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "NodeTests",
+            dependencies: [
+                "CCNx", "Control", "Faces", "Failures", "Files", "Namespace", "Node", "Publishing",
+                "Repositories", "Signing", "Store", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "CommandTests",
+            dependencies: [
+                "Commands", "Control", "Failures", "Files", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: house
+        ),
     ]
 )

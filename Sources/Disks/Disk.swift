@@ -241,7 +241,13 @@ package final class Disk: Sendable {
         // The pages are dirty again: a flush under way may commit an older state after this one, and
         // the next flush of the disk sets that right.
         overlay.map.set(blocks, to: .absent)
-        try overlay.recordWholeMap()
+        do throws(Failure) {
+            try overlay.recordWholeMap()
+        } catch {
+            // After a restart of the process the live map would bring the old blocks back.
+            takeOutOfService(because: error)
+            throw error
+        }
     }
 
     // MARK: Durability

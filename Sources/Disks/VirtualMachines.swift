@@ -59,7 +59,10 @@ package final class VirtualMachines: Sendable {
                     sourceStart: extent.sourceStart
                 )
             }
-            let disk = try open(row, Profile(extents: extents))
+            // A full disk must not keep the node from starting: opening may have to write a live map.
+            let disk = try reserve.lend { () throws(Failure) in
+                try open(row, Profile(extents: extents))
+            }
             byId[row.vm]?.disks[row.name] = disk
             overlays.insert(Overlay.path(of: row.overlay, in: overlaysDirectory))
         }
@@ -147,6 +150,7 @@ extension VirtualMachines {
             var machine = VirtualMachine(row)
             var rows: [(disk: DiskRow, extents: [ExtentRow])] = []
             for disk in disks {
+                try Self.check(diskName: disk.name)
                 let diskRow = DiskRow(
                     id: Self.newId(),
                     vm: row.id,

@@ -67,7 +67,9 @@ extension Tree {
     private func error(of inode: UInt64) throws(Failure) -> String? {
         switch try node(inode) {
         case .templateFile(let file) where file.name != TemplateRecord.fileName:
-            if let problem = try version(file.version, of: file.template).problem { return "\(problem)" }
+            if let problem = try version(file.version, of: file.template).problem {
+                return "\(problem)"
+            }
         case .disk(let disk):
             if let failure = disk.row.failure { return failure }
         default: break

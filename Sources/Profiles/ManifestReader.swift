@@ -34,7 +34,11 @@ package final class ManifestReader: Sendable {
     package func leaf(_ index: Int) async throws(Failure) -> [ObjectId] {
         guard !descriptor.root.isHole else { return [] }
         if descriptor.levels == 0 { return [descriptor.root] }
-        return try await node(level: 1, index: index)
+        let ids = try await node(level: 1, index: index)
+        guard index * ManifestNode.fanout + ids.count <= descriptor.segmentCount else {
+            throw Failure(.corrupt, "the manifest of \(prefix) goes on behind the content's end")
+        }
+        return ids
     }
 
     private func node(level: Int, index: Int) async throws(Failure) -> [ObjectId] {

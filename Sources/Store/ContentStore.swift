@@ -18,6 +18,7 @@ package final class ContentStore: Sendable {
     package let directory: String
     private let index: SegmentIndex
     private let objects: ObjectTable
+    private let damageObserver = Mutex<(@Sendable (ObjectId) -> Void)?>(nil)
     private let images = Mutex<[Int: SegmentImage]>([:])
     private let making = Mutex<Void>(())
 
@@ -52,9 +53,15 @@ extension ContentStore {
         let bytes = try image(place.image).bytes(at: place.position)
         guard ObjectId(of: bytes) == id else {
             try drop(id, at: place)
+            damageObserver.withLock(\.self)?(id)
             return nil
         }
         return bytes
+    }
+
+    /// Calls `observer` whenever a segment was dropped because its bytes were found wrong.
+    package func onDamage(_ observer: @escaping @Sendable (ObjectId) -> Void) {
+        damageObserver.withLock { $0 = observer }
     }
 
     /// The open image with this number.

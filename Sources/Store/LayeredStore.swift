@@ -34,6 +34,15 @@ package final class LayeredStore: ContentSource {
         self.source = source
         self.cacheLimit = cacheLimit
         self.logger = logger
+        for (home, store) in [("published", published), ("cache", cache)] {
+            store.onDamage { [counters] id in
+                counters.damagedSegments.add(1, ordering: .relaxed)
+                logger.error(
+                    "damaged segment dropped",
+                    metadata: ["id": "\(id)", "home": "\(home)"]
+                )
+            }
+        }
     }
 }
 

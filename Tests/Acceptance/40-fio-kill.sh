@@ -5,6 +5,8 @@
 readonly KILLS=${KILLS:-4}
 
 begin fio-kill
+# fio leaves its notes where it runs.
+cd "$work"
 command -v fio > /dev/null || skip_all "fio is not installed: make setup"
 use_home "$work/home"
 key=$work/publisher.pem

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Failures
+import TestSupport
 import Testing
 
 @testable import Commands

@@ -1,6 +1,7 @@
 import Control
 import Failures
 import Files
+import TestSupport
 import Testing
 
 @testable import Commands
@@ -45,7 +46,7 @@ struct TemplateDefinitionTests {
         #expect(publication.disks.map(\.format) == ["qcow2", nil, nil])
         #expect(publication.properties == ["arch": "x86_64", "memory": "2G", "cpus": "2"])
         #expect(publication.files.map(\.name) == ["domain.xml"])
-        #expect(publication.files.map(\.bytes) == [Array("<domain/>".utf8)])
+        #expect(publication.files.map { Array($0.bytes) } == [Array("<domain/>".utf8)])
         #expect(publication.segmentSize == 16 << 10)
         #expect(!publication.isDryRun)
     }

@@ -3,6 +3,7 @@ import Failures
 import Foundation
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 /// What a disk must look like: an array, and what each block was since the last flush.

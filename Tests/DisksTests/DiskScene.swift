@@ -4,6 +4,7 @@ import Failures
 import Files
 import Profiles
 import Store
+import TestSupport
 
 /// A node's VMs over templates that a fake source has, in a folder of their own.
 final class DiskScene {

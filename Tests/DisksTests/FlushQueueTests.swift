@@ -2,6 +2,7 @@ import Disks
 import Failures
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct FlushQueueTests {

@@ -4,6 +4,7 @@ import Failures
 import Files
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct VirtualMachinesTests {

@@ -3,6 +3,7 @@ import Failures
 import Publishing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @testable import Namespace

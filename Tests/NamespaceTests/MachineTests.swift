@@ -5,6 +5,7 @@ import Foundation
 import Profiles
 import Publishing
 import Store
+import TestSupport
 import Testing
 
 @testable import Namespace

@@ -8,6 +8,7 @@ import Publishing
 import Signing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @testable import Namespace

@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 
 /// What a tree said has changed.
 final class Told: Sendable {

@@ -3,6 +3,7 @@ import Failures
 import Namespace
 import Profiles
 import Store
+import TestSupport
 
 /// The tree over a repository's templates and a node's VMs, without a mount.
 struct TreeScene {

@@ -7,6 +7,7 @@ import NIOPosix
 import Publishing
 import Signing
 import Store
+import TestSupport
 import Testing
 
 @testable import Node

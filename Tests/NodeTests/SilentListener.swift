@@ -3,6 +3,7 @@ import Failures
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 
 /// Takes connections and never says anything.
 final class SilentListener: Sendable {

@@ -9,6 +9,7 @@ import Publishing
 import Repositories
 import Signing
 import Store
+import TestSupport
 
 @testable import Node
 

@@ -4,6 +4,7 @@ import Faces
 import Failures
 import Publishing
 import Store
+import TestSupport
 import Testing
 
 @testable import Node

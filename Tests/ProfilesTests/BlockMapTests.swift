@@ -1,5 +1,6 @@
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct BlockMapTests {

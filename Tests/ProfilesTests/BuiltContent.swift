@@ -2,6 +2,7 @@ import CCNx
 import Failures
 import Profiles
 import Store
+import TestSupport
 
 /// A content made of an array, cut and listed as a publisher would.
 struct BuiltContent {

@@ -1,6 +1,7 @@
 import Failures
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct ManifestTests {

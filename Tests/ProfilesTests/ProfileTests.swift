@@ -1,6 +1,7 @@
 import CCNx
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct ProfileTests {

@@ -2,6 +2,7 @@ import Failures
 import Files
 import Profiles
 import Store
+import TestSupport
 import Testing
 
 @Suite struct SegmentedContentTests {

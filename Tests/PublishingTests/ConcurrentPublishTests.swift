@@ -5,6 +5,7 @@ import Profiles
 import Publishing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @testable import Publishing

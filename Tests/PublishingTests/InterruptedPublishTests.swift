@@ -5,6 +5,7 @@ import Profiles
 import Store
 import Synchronization
 import Templates
+import TestSupport
 import Testing
 
 @testable import Publishing

@@ -6,6 +6,7 @@ import Publishing
 import Signing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 /// Segments A at 0 and 300, B at 5, C as the last but one, all else zeros; 2 MiB.

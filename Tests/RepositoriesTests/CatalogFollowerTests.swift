@@ -7,6 +7,7 @@ import Signing
 import Store
 import Synchronization
 import Templates
+import TestSupport
 import Testing
 
 private let image = SparseImage(size: 1 << 20, segments: [(0, 1), (10, 2)])
@@ -134,13 +135,18 @@ struct CatalogFollowerTests {
         let old = try pair.pointer
         try await pair.repository.publish(other)
         _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
-        let refused = await failure { try await pair.follower.follow(old, now: PublishingScene.now) }
+        let refused = await failure {
+            try await pair.follower.follow(old, now: PublishingScene.now)
+        }
         #expect(refused?.kind == .untrusted)
         #expect(pair.versions == [1, 2])
 
         let key = pair.node.key
         let same = try pair.catalog(serial: 2, versions: [], key: key)
-        #expect(await failure { try await pair.follower.follow(same, now: PublishingScene.now) }?.kind == .untrusted)
+        #expect(
+            await failure { try await pair.follower.follow(same, now: PublishingScene.now) }?.kind
+                == .untrusted
+        )
         #expect(pair.versions == [1, 2])
         #expect(try pair.node.database.catalogs().map(\.serial) == [2])
     }
@@ -148,14 +154,19 @@ struct CatalogFollowerTests {
     @Test func refusesACatalogOfAKeyThatIsNotTrusted() async throws {
         let pair = try await Pair(trusts: false)
         let pointer = try pair.pointer
-        let refused = await failure { try await pair.follower.follow(pointer, now: PublishingScene.now) }
+        let refused = await failure {
+            try await pair.follower.follow(pointer, now: PublishingScene.now)
+        }
         #expect(refused?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
 
         try pair.node.trust(pair.node.key.publicKey)
         let stranger = try PublishingScene.strangerKey.get()
         let forged = try pair.catalog(serial: 9, versions: [], key: stranger)
-        #expect(await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind == .untrusted)
+        #expect(
+            await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind
+                == .untrusted
+        )
         #expect(try pair.node.showsNothing())
         #expect(try await pair.follower.follow(pointer, now: PublishingScene.now))
     }
@@ -175,7 +186,10 @@ struct CatalogFollowerTests {
             key: stranger,
             delegation: delegation
         )
-        #expect(await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind == .untrusted)
+        #expect(
+            await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind
+                == .untrusted
+        )
         let delegated = try pair.catalog(
             serial: 9,
             versions: [],
@@ -195,7 +209,10 @@ struct CatalogFollowerTests {
             versions: [],
             key: pair.node.key
         )
-        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .corrupt)
+        #expect(
+            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+                .kind == .corrupt
+        )
         #expect(try pair.node.showsNothing())
     }
 
@@ -209,7 +226,10 @@ struct CatalogFollowerTests {
             publishedHere: true
         )
         let catalog = try pair.catalog(serial: 9, versions: [foreign], key: pair.node.key)
-        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .untrusted)
+        #expect(
+            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+                .kind == .untrusted
+        )
         #expect(try pair.node.showsNothing())
     }
 
@@ -221,7 +241,10 @@ struct CatalogFollowerTests {
             key: pair.node.key,
             size: 1 << 40
         )
-        #expect(await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?.kind == .tooLarge)
+        #expect(
+            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+                .kind == .tooLarge
+        )
     }
 
     @Test func showsNoVersionBeforeItsRecordIsHere() async throws {
@@ -229,7 +252,10 @@ struct CatalogFollowerTests {
         let first = try pair.pointer
         let record = try #require(try pair.repository.database.versions().first).record
         pair.source.withhold([record])
-        #expect(await failure { try await pair.follower.follow(first, now: PublishingScene.now) }?.kind == .noSource)
+        #expect(
+            await failure { try await pair.follower.follow(first, now: PublishingScene.now) }?.kind
+                == .noSource
+        )
         #expect(try pair.node.showsNothing())
 
         pair.source.withhold([])
@@ -245,7 +271,9 @@ struct CatalogFollowerTests {
         let pair = try await Pair()
         let pointer = try pair.pointer
         _ = try await pair.follower.follow(pointer, now: PublishingScene.now)
+        let cache = pair.node.store.cache
         _ = try pair.node.store.evictAll()
+        try cache.removeSmallObjects(try cache.smallObjectIds())
         // As a node that starts anew: it knows the versions, and has no record of them.
         let templates = try Templates(
             database: pair.node.database,

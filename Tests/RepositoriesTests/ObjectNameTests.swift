@@ -1,6 +1,7 @@
 import CCNx
 import Repositories
 import Store
+import TestSupport
 import Testing
 
 struct ObjectNameTests {

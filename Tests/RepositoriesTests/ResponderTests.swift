@@ -6,6 +6,7 @@ import Repositories
 import Signing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 private let image = SparseImage(size: 1 << 20, segments: [(0, 1), (10, 2)])

@@ -1,6 +1,7 @@
 import CCNx
 import Failures
 import Store
+import TestSupport
 import Testing
 
 /// What everything that answers for objects promises, whatever stands behind it.

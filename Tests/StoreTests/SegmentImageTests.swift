@@ -2,6 +2,7 @@ import Failures
 import Files
 import Store
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct SegmentImageTests {

@@ -1,6 +1,7 @@
 import Failures
 import Files
 import Store
+import TestSupport
 import Testing
 
 @Suite struct SpaceReserveTests {

@@ -2,6 +2,7 @@ import CCNx
 import Failures
 import Files
 import Store
+import TestSupport
 import Testing
 
 @Suite struct StateDatabaseTests {

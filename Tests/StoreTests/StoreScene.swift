@@ -2,6 +2,7 @@ import CCNx
 import Failures
 import Files
 import Store
+import TestSupport
 import Testing
 
 /// A home with a published and a cached content, over a fake source.

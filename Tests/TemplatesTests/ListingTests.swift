@@ -2,6 +2,7 @@ import CCNx
 import Failures
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @Suite struct ListingTests {

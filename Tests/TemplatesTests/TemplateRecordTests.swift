@@ -5,6 +5,7 @@ import Profiles
 import Signing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @Suite struct TemplateRecordTests {

@@ -5,6 +5,7 @@ import Profiles
 import Signing
 import Store
 import Templates
+import TestSupport
 
 /// Keys that are made once a run.
 enum TestKeys {

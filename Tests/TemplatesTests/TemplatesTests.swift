@@ -5,6 +5,7 @@ import Signing
 import Store
 import Synchronization
 import Templates
+import TestSupport
 import Testing
 
 @Suite struct TemplatesTests {

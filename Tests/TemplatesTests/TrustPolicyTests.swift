@@ -3,6 +3,7 @@ import Failures
 import Signing
 import Store
 import Templates
+import TestSupport
 import Testing
 
 @Suite struct TrustPolicyTests {

@@ -1,18 +1,18 @@
-import Foundation
+internal import Foundation
 
 /// A small generator whose seed makes a test repeatable (SplitMix64).
-struct SplitMix: RandomNumberGenerator {
+package struct SplitMix: RandomNumberGenerator {
     private var state: UInt64
 
-    init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
     /// The seed that `CCNFS_SEED` names, or a new one.
-    static func seed() -> UInt64 {
+    package static func seed() -> UInt64 {
         ProcessInfo.processInfo.environment["CCNFS_SEED"].flatMap { UInt64($0) }
             ?? UInt64.random(in: 0..<1 << 32)
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -20,12 +20,12 @@ struct SplitMix: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 
-    mutating func chance(_ part: Int, in whole: Int) -> Bool {
+    package mutating func chance(_ part: Int, in whole: Int) -> Bool {
         Int.random(in: 0..<whole, using: &self) < part
     }
 
     /// Bytes that no other call gives and that are not zero throughout.
-    mutating func bytes(_ count: Int) -> [UInt8] {
+    package mutating func bytes(_ count: Int) -> [UInt8] {
         let start = Int.random(in: 0...Self.pool.count / 2, using: &self)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count + Self.pool.count)

@@ -1,11 +1,11 @@
-import Foundation
-import Testing
+internal import Foundation
+internal import Testing
 
 /// A folder for one test, removed at its end.
-final class TemporaryFolder: Sendable {
-    let path: String
+package final class TemporaryFolder: Sendable {
+    package let path: String
 
-    init() throws {
+    package init() throws {
         path = NSTemporaryDirectory() + "ccnfs-test-\(UUID().uuidString)"
         try FileManager.default.createDirectory(
             atPath: path,
@@ -17,18 +17,18 @@ final class TemporaryFolder: Sendable {
 }
 
 /// A filesystem of a few pages, for tests of what happens when it is full. Needs root.
-final class SmallFilesystem: Sendable {
-    let path: String
+package final class SmallFilesystem: Sendable {
+    package let path: String
     private let folder: TemporaryFolder
 
-    static let isPossible: Bool = {
+    package static let isPossible: Bool = {
         guard let folder = try? TemporaryFolder() else { return false }
         guard (try? run("mount", ["-t", "tmpfs", "-o", "size=64k", "none", folder.path])) == 0
         else { return false }
         return (try? run("umount", [folder.path])) == 0
     }()
 
-    init(byteCount: Int) throws {
+    package init(byteCount: Int) throws {
         folder = try TemporaryFolder()
         path = folder.path
         let status = try Self.run(

@@ -1,23 +1,23 @@
-import CCNx
-import Disks
-import Failures
-import Files
-import Images
-import Profiles
-import Publishing
-import Signing
-import Store
-import Synchronization
-import Templates
+package import CCNx
+package import Disks
+package import Failures
+internal import Files
+internal import Images
+internal import Profiles
+package import Publishing
+package import Signing
+package import Store
+internal import Synchronization
+package import Templates
 
 /// What a repository is made of, in a folder of its own.
-final class PublishingScene: Sendable {
-    static let namespace = Name(segments: [.name("mycorp.com")])
-    static let template = namespace.appending([.name("app1"), .name("linuxvm")])
-    static let otherTemplate = namespace.appending([.name("app2"), .name("bsdvm")])
+package final class PublishingScene: Sendable {
+    package static let namespace = Name(segments: [.name("mycorp.com")])
+    package static let template = namespace.appending([.name("app1"), .name("linuxvm")])
+    package static let otherTemplate = namespace.appending([.name("app2"), .name("bsdvm")])
     /// Seconds since 1970.
-    static let now = 1_700_000_000
-    static let attributes = OwnedAttributes(
+    package static let now = 1_700_000_000
+    package static let attributes = OwnedAttributes(
         mode: 0o600,
         userId: 0,
         groupId: 0,
@@ -25,23 +25,23 @@ final class PublishingScene: Sendable {
     )
 
     /// Made once a run.
-    static let publisherKey = Result { try PrivateKey.generate(.ecP384) }
-    static let strangerKey = Result { try PrivateKey.generate(.ecP384) }
-    static let nodeKey = Result { try PrivateKey.generate(.ecP384) }
+    package static let publisherKey = Result { try PrivateKey.generate(.ecP384) }
+    package static let strangerKey = Result { try PrivateKey.generate(.ecP384) }
+    package static let nodeKey = Result { try PrivateKey.generate(.ecP384) }
 
-    let folder: TemporaryFolder
-    let database: StateDatabase
-    let store: LayeredStore
-    let templates: Templates
-    let machines: VirtualMachines
-    let gate = PublishingGate()
-    let reserve: SpaceReserve
-    let editor: CatalogEditor
-    let publisher: Publisher
-    let key: PrivateKey
+    package let folder: TemporaryFolder
+    package let database: StateDatabase
+    package let store: LayeredStore
+    package let templates: Templates
+    package let machines: VirtualMachines
+    package let gate = PublishingGate()
+    package let reserve: SpaceReserve
+    package let editor: CatalogEditor
+    package let publisher: Publisher
+    package let key: PrivateKey
 
     /// - Parameter trusts: whether the publisher's key is trusted for the namespace.
-    init(source: any ContentSource = NoSource(), trusts: Bool = true) throws {
+    package init(source: any ContentSource = NoSource(), trusts: Bool = true) throws {
         folder = try TemporaryFolder()
         key = try Self.publisherKey.get()
         database = try StateDatabase(path: "\(folder.path)/state.sqlite")
@@ -79,7 +79,7 @@ final class PublishingScene: Sendable {
         if trusts { try trust(key.publicKey) }
     }
 
-    func trust(_ key: PublicKey, for prefix: Name = namespace) throws(Failure) {
+    package func trust(_ key: PublicKey, for prefix: Name = namespace) throws(Failure) {
         _ = try database.addTrust(
             TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
             now: Self.now
@@ -87,18 +87,18 @@ final class PublishingScene: Sendable {
         try templates.reload()
     }
 
-    func distrust(_ key: PublicKey, for prefix: Name = namespace) throws(Failure) {
+    package func distrust(_ key: PublicKey, for prefix: Name = namespace) throws(Failure) {
         _ = try database.removeTrust(prefix: prefix, keyId: key.keyId)
         try templates.reload()
     }
 
     // MARK: Publishing
 
-    func path(_ name: String) -> String { "\(folder.path)/\(name)" }
+    package func path(_ name: String) -> String { "\(folder.path)/\(name)" }
 
     /// Publishes an image as the template's `disk0`.
     @discardableResult
-    func publish(
+    package func publish(
         _ image: SparseImage,
         as template: Name = template,
         segmentSize: Int = 4096,
@@ -119,7 +119,7 @@ final class PublishingScene: Sendable {
     }
 
     @discardableResult
-    func publish(
+    package func publish(
         _ request: PublishRequest,
         signer: KeySigner? = nil,
         stream: Publisher.Stream? = nil
@@ -133,7 +133,7 @@ final class PublishingScene: Sendable {
     }
 
     /// A request that reads its one disk from a stream.
-    static func streamRequest(_ template: Name = template) -> PublishRequest {
+    package static func streamRequest(_ template: Name = template) -> PublishRequest {
         PublishRequest(
             template: template,
             disks: [.init(name: "disk0", path: nil, format: .raw)],
@@ -141,7 +141,7 @@ final class PublishingScene: Sendable {
         )
     }
 
-    func withdraw(_ version: Int, of template: Name = template) throws(Failure) {
+    package func withdraw(_ version: Int, of template: Name = template) throws(Failure) {
         try editor.change(Self.namespace, now: Self.now) { (listing) throws(Failure) in
             for index in listing.versions.indices
             where listing.versions[index].template == template
@@ -152,13 +152,13 @@ final class PublishingScene: Sendable {
         }
     }
 
-    func tag(_ tag: String, _ version: Int, of template: Name = template) throws(Failure) {
+    package func tag(_ tag: String, _ version: Int, of template: Name = template) throws(Failure) {
         try editor.change(Self.namespace, now: Self.now) { (listing) throws(Failure) in
             listing.tags.append(TagRow(template: template, tag: tag, version: version))
         }
     }
 
-    func reclaim() async throws(Failure) -> Reclaimer.Report {
+    package func reclaim() async throws(Failure) -> Reclaimer.Report {
         try await Reclaimer(local: store, database: database, gate: gate, reserve: reserve).reclaim(
             templates: templates,
             keeping: machines.contentsInUse() + templates.contentsInUse()
@@ -168,7 +168,7 @@ final class PublishingScene: Sendable {
     // MARK: Looking
 
     /// All bytes of a disk or carried file of a served version.
-    func bytes(
+    package func bytes(
         of item: String = "disk0",
         _ template: Name = template,
         version: Int? = nil
@@ -182,27 +182,27 @@ final class PublishingScene: Sendable {
     }
 
     /// Nothing of the namespace can be seen by anyone.
-    func showsNothing() throws(Failure) -> Bool {
+    package func showsNothing() throws(Failure) -> Bool {
         guard try database.versions().isEmpty, try database.catalogs().isEmpty else { return false }
         return templates.all().isEmpty
     }
 }
 
 /// Bytes that a publish reads piece by piece.
-final class ByteStream: Sendable {
+package final class ByteStream: Sendable {
     private let bytes: [UInt8]
     private let position = Mutex(0)
     /// Fails when this many bytes were read.
     private let failsAt: Int?
 
-    init(_ bytes: [UInt8], failsAt: Int? = nil) {
+    package init(_ bytes: [UInt8], failsAt: Int? = nil) {
         self.bytes = bytes
         self.failsAt = failsAt
     }
 
-    var byteCountRead: Int { position.withLock(\.self) }
+    package var byteCountRead: Int { position.withLock(\.self) }
 
-    var stream: Publisher.Stream {
+    package var stream: Publisher.Stream {
         { (byteCount) async throws(Failure) in try self.next(byteCount) }
     }
 

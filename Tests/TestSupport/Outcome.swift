@@ -1,10 +1,10 @@
-import Dispatch
-import Failures
-import Logging
-import Synchronization
+package import Dispatch
+package import Failures
+package import Logging
+internal import Synchronization
 
 /// The kind of failure `body` ends with; nil when it ends well.
-func kind(_ body: () throws -> Void) -> Failure.Kind? {
+package func kind(_ body: () throws -> Void) -> Failure.Kind? {
     do {
         try body()
         return nil
@@ -12,30 +12,32 @@ func kind(_ body: () throws -> Void) -> Failure.Kind? {
 }
 
 /// The failure `body` ends with; nil when it ends well.
-func failure<Value>(_ body: () async throws -> Value) async -> Failure? {
+package func failure<Value>(_ body: () async throws -> Value) async -> Failure? {
     do {
         _ = try await body()
         return nil
     } catch { return error as? Failure }
 }
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+package let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A number that many tasks count up.
-final class Counter: Sendable {
+package final class Counter: Sendable {
     private let count = Atomic<Int>(0)
 
-    var value: Int { count.load(ordering: .sequentiallyConsistent) }
+    package init() {}
+
+    package var value: Int { count.load(ordering: .sequentiallyConsistent) }
 
     /// - Returns: the number after it.
     @discardableResult
-    func increment() -> Int { count.add(1, ordering: .sequentiallyConsistent).newValue }
+    package func increment() -> Int { count.add(1, ordering: .sequentiallyConsistent).newValue }
 }
 
 extension DispatchSemaphore {
     /// Waits on a thread of its own, so that no task keeps another from running.
     @discardableResult
-    func signalled(within limit: DispatchTimeInterval = .seconds(30)) async -> Bool {
+    package func signalled(within limit: DispatchTimeInterval = .seconds(30)) async -> Bool {
         await withCheckedContinuation { continuation in
             DispatchQueue(label: "waiting").async {
                 continuation.resume(returning: self.wait(timeout: .now() + limit) == .success)

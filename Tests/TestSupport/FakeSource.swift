@@ -1,9 +1,9 @@
-import Failures
-import Store
-import Synchronization
+package import Failures
+package import Store
+internal import Synchronization
 
 /// Knows the objects it was given, counts what it is asked for, and can hold its answers back or lie.
-final class FakeSource: ContentSource {
+package final class FakeSource: ContentSource {
     private struct State {
         var objects: [ObjectId: [UInt8]] = [:]
         var asked: [ObjectId: Int] = [:]
@@ -14,28 +14,28 @@ final class FakeSource: ContentSource {
 
     private let state = Mutex(State())
 
-    init(_ objects: [[UInt8]] = []) {
+    package init(_ objects: [[UInt8]] = []) {
         for bytes in objects { add(bytes) }
     }
 
     @discardableResult
-    func add(_ bytes: [UInt8]) -> ObjectId {
+    package func add(_ bytes: [UInt8]) -> ObjectId {
         let id = ObjectId(of: bytes)
         state.withLock { $0.objects[id] = bytes }
         return id
     }
 
     /// From now on answers for `id` with bytes that are not its own.
-    func lie(about id: ObjectId, with bytes: [UInt8]) {
+    package func lie(about id: ObjectId, with bytes: [UInt8]) {
         state.withLock { $0.objects[id] = bytes }
     }
 
-    func fail(with failure: Failure?) { state.withLock { $0.failure = failure } }
+    package func fail(with failure: Failure?) { state.withLock { $0.failure = failure } }
 
     /// Answers nothing until ``release()``.
-    func hold() { state.withLock { $0.isHeld = true } }
+    package func hold() { state.withLock { $0.isHeld = true } }
 
-    func release() {
+    package func release() {
         let waiting = state.withLock { state in
             state.isHeld = false
             defer { state.waiting = [] }
@@ -45,11 +45,11 @@ final class FakeSource: ContentSource {
     }
 
     /// Times that `id` was asked for.
-    func asked(for id: ObjectId) -> Int { state.withLock { $0.asked[id] ?? 0 } }
+    package func asked(for id: ObjectId) -> Int { state.withLock { $0.asked[id] ?? 0 } }
 
-    var askedInAll: Int { state.withLock { $0.asked.values.reduce(0, +) } }
+    package var askedInAll: Int { state.withLock { $0.asked.values.reduce(0, +) } }
 
-    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+    package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
         state.withLock { $0.asked[request.id, default: 0] += 1 }
         await withCheckedContinuation { continuation in
             let goesOn = state.withLock { state in

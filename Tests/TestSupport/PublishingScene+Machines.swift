@@ -1,12 +1,12 @@
-import CCNx
-import Disks
-import Failures
-import Provisioning
+package import CCNx
+package import Disks
+package import Failures
+internal import Provisioning
 
 extension PublishingScene {
     /// A VM with the template's disks.
     @discardableResult
-    func deploy(
+    package func deploy(
         _ name: String,
         _ template: Name = template,
         version: Int? = nil,
