@@ -31,7 +31,7 @@ test: ## set up, then run everything that can be tested on this machine
 	@Tests/Scripts/test.sh
 
 check: lint ## the quick inner loop: lint, debug build, tests without root or mounts
-	@$(find_swift) && SWIFT_BACKTRACE=enable=no "$$swift" test $(CHECK_SKIPS)
+	@$(find_swift) && SWIFT_BACKTRACE=enable=no "$$swift" test --no-parallel $(CHECK_SKIPS)
 
 bench: release ## speed against the raw file, openssl and qemu-storage-daemon, in one run
 	@Tests/Scripts/bench.sh
