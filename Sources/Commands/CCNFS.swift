@@ -15,6 +15,8 @@ public struct CCNFS: AsyncParsableCommand {
               ccnfs mount /ccn
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm web-01
 
+            ccnfs --version prints the version of ccnfs itself.
+
             Exit status: 0, or one of sysexits.h: 64 wrong words, 65 bad data, 66 no such thing,
             69 something needed is not there, 73 exists already, 74 I/O, 75 try again, 77 not allowed.
             """,
@@ -47,15 +49,7 @@ public struct CCNFS: AsyncParsableCommand {
         ]
     )
 
-    // Not `version:` of the configuration, which every subcommand would inherit beside its own --version.
-    @Flag(help: "Print the version of ccnfs.") var version = false
-
     public init() {}
-
-    public func run() async throws {
-        guard version else { throw CleanExit.helpRequest(self) }
-        Output.line(Self.version)
-    }
 
     private static let version = "0.1.0"
 
@@ -63,6 +57,12 @@ public struct CCNFS: AsyncParsableCommand {
     public static func runTool() async -> Never {
         // A reader that closed our output early is noticed by the failing write.
         _ = signal(SIGPIPE, SIG_IGN)
+        // Not `version:` of the configuration, which subcommands would inherit beside their own
+        // --version, and no flag here, which would be found before theirs.
+        if CommandLine.arguments.dropFirst() == ["--version"] {
+            Output.line(version)
+            Glibc.exit(0)
+        }
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
