@@ -8,7 +8,7 @@ IMAGE ?=
 export MOUNT RUN_DIR IMAGE
 
 # Suites that want root, a mount or the built tool; `make check` leaves them to `make test`.
-CHECK_SKIPS := --skip '^MountTests\.' --skip '^NodeTests\.' --skip '^CommandTests\.'
+CHECK_SKIPS := --skip '^NodeTests\.' --skip '^CommandTests\.'
 # Without cross-module optimisation generic code of another module runs unspecialised.
 RELEASE_FLAGS := -c release -Xswiftc -cross-module-optimization
 

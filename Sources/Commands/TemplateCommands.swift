@@ -181,7 +181,7 @@ struct DeleteCommand: AsyncParsableCommand {
         }
         if global.json { return try Output.json(deletion) }
         let versions = deletion.versions.map(String.init).joined(separator: ", ")
-        Output.line("\(name): withdrawn \(versions)")
+        Output.line("\(name): withdrawn: version \(versions)")
         Output.line(
             "freed \(ByteCount.text(deletion.freed.freedBytes)) "
                 + "in \(deletion.freed.freedSegments) segments, and "

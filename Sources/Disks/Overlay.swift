@@ -8,8 +8,8 @@ internal import Synchronization
 /// blocks of it count.
 ///
 /// Order of writes, for an answered write to outlive the process: block bytes into `data`, then the
-/// state into memory and the live map, then the state into memory, then the answer. For an answered flush to
-/// outlive the power: dirty pages taken, fdatasync of `data`, durable commit of those pages.
+/// state into memory and the live map, then the answer. For an answered flush to outlive the power:
+/// dirty pages taken, fdatasync of `data`, durable commit of those pages.
 ///
 /// Concurrency: any thread. `stripes` serialise changes of state: a stripe is 1 MiB of disk, so two
 /// stripes never share a byte of the live map. Stripes are taken in ascending order.

@@ -9,7 +9,11 @@ extension Failure {
         case let failure as Failure:
             self = failure.wrapped(message)
         case let error as IOError:
-            self.init(Self.kind(errno: error.errnoCode), "\(message): \(error)")
+            self.init(
+                Self.kind(errno: error.errnoCode),
+                "\(message): \(unsafe String(cString: strerror(error.errnoCode)))",
+                hint: error.errnoCode == EADDRINUSE ? "another process listens there" : nil
+            )
         case let error as ChannelError:
             if case .connectTimeout = error {
                 self.init(.timedOut, "\(message): no answer in time")

@@ -292,6 +292,7 @@ extension ContentStore {
             if ObjectId(of: bytes) != id {
                 findings.damaged.append(id.hex)
                 try drop(id, at: place)
+                damageObserver.withLock(\.self)?(id)
             }
             progress(findings.segmentsChecked, all.count)
         }

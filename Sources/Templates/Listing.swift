@@ -90,7 +90,6 @@ package struct Listing: Sendable {
                 )
             }
             for (tag, version) in template.tags {
-                try TemplateRecord.check(itemName: tag)
                 // It becomes the name of a symbolic link.
                 try TemplateRecord.check(itemName: tag)
                 tags.append(TagRow(template: name, tag: tag, version: version))

@@ -32,6 +32,7 @@ check_same "places are translated" '[mount][/c c n][--cache][/c][--state][/a b]'
 check_same "faces and routes may be repeated" \
     '[mount][/c c n][--listen][tcp:0.0.0.0:9695][--route][ccnx:/a=tcp:h:1][--route][ccnx:/b=tcp:h:2]' \
     "$(helper listen=tcp:0.0.0.0:9695,route=ccnx:/a=tcp:h:1,route=ccnx:/b=tcp:h:2)"
+check_same "the cache's limit is translated" '[mount][/c c n][--cache-limit][50G]' "$(helper cache-limit=50G)"
 check_same "what others read is passed over" '[mount][/c c n]' \
     "$(helper defaults,_netdev,nofail,noauto,user,x-systemd.automount,rw,exec,suid,dev,nosuid,nodev,noatime)"
 check_same "flags of mount(8) are taken" '[mount][/c c n]' "$(helper rw -s -n -t fuse.ccnfs)"

@@ -267,6 +267,16 @@ struct CatalogFollowerTests {
         #expect(!pair.source.asked.contains(segment))
     }
 
+    @Test func refusesACatalogThatHasExpired() async throws {
+        let pair = try await Pair()
+        let pointer = try pair.pointer
+        let late = PublishingScene.now + Catalog.lifetimeSeconds + 1
+        let refused = await failure { try await pair.follower.follow(pointer, now: late) }
+        #expect(refused?.kind == .untrusted)
+        #expect(pair.node.templates.all().isEmpty)
+        #expect(try await pair.follower.follow(pointer, now: PublishingScene.now))
+    }
+
     @Test func fetchesRecordsAgainAfterTheCacheWasDeleted() async throws {
         let pair = try await Pair()
         let pointer = try pair.pointer

@@ -117,7 +117,10 @@ read_speed "$template" > /dev/null
 read_speed "$image" > /dev/null
 for ((round = 1; round <= rounds; round++)); do
     progress "sequential read, round $round of $rounds"
-    # Warm: the store's files are in the page cache, the mount's pages are not.
+    # The round before ended with cold caches.
+    read_speed "$image" > /dev/null
+    read_speed "$template" > /dev/null
+    # Warm store: its files are in the page cache, the mount's pages are not.
     record "read 1M, warm store" MB/s peer "$(read_speed "$image")"
     forget_pages "$template"
     record "read 1M, warm store" MB/s ours "$(read_speed "$template")"
@@ -224,7 +227,8 @@ figures, json_path, size = sys.argv[1:4]
 # What the ratio must keep, and in which direction it is good.
 goals = {
     "publish, first time": ("<=", 2.0),
-    "read 1M, warm store": (">=", 1 / 3),
+    # Both files in the page cache, each in its own filesystem's.
+    "read 1M, in the mount's page cache": (">=", 1 / 3),
     "random read 4k, QD1, psync": (">=", 1.0),
     "random read 4k, QD1, libaio": (">=", 1.0),
 }
