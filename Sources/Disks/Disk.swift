@@ -153,7 +153,10 @@ package final class Disk: Sendable {
     private func adopt(_ row: DiskRow, profile: Profile?, since before: Int) {
         state.withLock { state in
             let modified = state.row.attributes.modified
+            let failure = state.row.failure
             state.row = row
+            // Set and cleared on its own: a disk may fail while its row is changed.
+            state.row.failure = failure
             if row.attributes.modified == before { state.row.attributes.modified = modified }
             if let profile {
                 state.profile = profile
@@ -172,6 +175,7 @@ package final class Disk: Sendable {
 
     /// Sets the size; growth reads as zeros, what is cut off is gone.
     package func resize(to size: Int) throws(Failure) {
+        try checkIsWell(view)
         if size >= self.size { return try grow(to: size) }
         try shape.withLock { (_) throws(Failure) in
             var (row, profile) = state.withLock { ($0.row, $0.profile) }
@@ -191,6 +195,7 @@ package final class Disk: Sendable {
     /// - Throws: `.invalid` if a block would be part old, part new.
     package func map(_ extent: Extent) throws(Failure) {
         guard extent.byteCount > 0 else { return }
+        try checkIsWell(view)
         let blockSize = BlockMap.blockSize
         guard extent.start % blockSize == 0,
             extent.end % blockSize == 0 || extent.end >= size
@@ -208,6 +213,9 @@ package final class Disk: Sendable {
             var (row, profile) = state.withLock { ($0.row, $0.profile) }
             row.size = max(row.size, extent.end)
             profile.map(extent)
+            guard profile.extents.count <= Profile.extentLimit else {
+                throw Failure(.invalid, "the disk would map to too many pieces of content")
+            }
             // All stripes: every dirty page is committed, so no other may get one whose data is not
             // synchronized.
             try overlay.withAllStripes { () throws(Failure) in
@@ -230,7 +238,13 @@ package final class Disk: Sendable {
         _ row: DiskRow,
         _ profile: Profile
     ) throws(Failure) {
-        try overlay.synchronizeData()
+        do throws(Failure) {
+            try overlay.synchronizeData()
+        } catch {
+            // The kernel tells of it once: the next flush would find nothing wrong.
+            takeOutOfService(because: error)
+            throw error
+        }
         try database.update(
             row,
             extents: profile.rows,

@@ -39,32 +39,31 @@ package final class VirtualMachines: Sendable {
         self.reserve = reserve
         flushQueue = FlushQueue(database: database)
         try FileTree.makeDirectory(overlaysDirectory, permissions: 0o700)
+        let found = try FileTree.names(in: overlaysDirectory)
+        guard found.isEmpty || !database.isNew else {
+            throw Failure(
+                .corrupt,
+                "the state database is missing, but written blocks of VMs are in \(overlaysDirectory)",
+                hint: "restore state.sqlite from a backup; nothing was removed"
+            )
+        }
         var byId: [Int64: VirtualMachine] = [:]
         for row in try database.vms() { byId[row.id] = VirtualMachine(row) }
         var overlays: Set<String> = []
         for row in try database.disks() {
-            let extents = try database.extents(of: row.id).map { extent in
-                Extent(
-                    start: extent.start,
-                    byteCount: extent.byteCount,
-                    content: content(
-                        ContentDescriptor(
-                            root: extent.root,
-                            size: extent.contentSize,
-                            segmentSize: extent.segmentSize,
-                            levels: extent.levels
-                        ),
-                        extent.prefix
-                    ),
-                    sourceStart: extent.sourceStart
+            overlays.insert(Overlay.path(of: row.overlay, in: overlaysDirectory))
+            do throws(Failure) {
+                byId[row.vm]?.disks[row.name] = try reopen(row, content)
+            } catch {
+                // One bad disk must not keep all others from their VMs. Its files stay.
+                logger.critical(
+                    "a disk cannot be opened and is left out",
+                    metadata: [
+                        "vm": "\(byId[row.vm]?.name ?? "?")", "disk": "\(row.name)",
+                        "cause": "\(error)",
+                    ]
                 )
             }
-            // A full disk must not keep the node from starting: opening may have to write a live map.
-            let disk = try reserve.lend { () throws(Failure) in
-                try open(row, Profile(extents: extents))
-            }
-            byId[row.vm]?.disks[row.name] = disk
-            overlays.insert(Overlay.path(of: row.overlay, in: overlaysDirectory))
         }
         table.withLock { table in
             for vm in byId.values { table[vm.name] = vm }
@@ -73,7 +72,39 @@ package final class VirtualMachines: Sendable {
         try removeOrphans(keeping: overlays, logger)
     }
 
+    private func reopen(
+        _ row: DiskRow,
+        _ content: (ContentDescriptor, Name) -> SegmentedContent
+    ) throws(Failure) -> Disk {
+        let extents = try database.extents(of: row.id).map { extent in
+            Extent(
+                start: extent.start,
+                byteCount: extent.byteCount,
+                content: content(
+                    ContentDescriptor(
+                        root: extent.root,
+                        size: extent.contentSize,
+                        segmentSize: extent.segmentSize,
+                        levels: extent.levels
+                    ),
+                    extent.prefix
+                ),
+                sourceStart: extent.sourceStart
+            )
+        }
+        // The disk below may be full, and opening may have to write a live map.
+        return try reserve.lend { () throws(Failure) in
+            try open(row, Profile(extents: extents))
+        }
+    }
+
     private func open(_ row: DiskRow, _ profile: Profile) throws(Failure) -> Disk {
+        guard (0...Disks.sizeLimit).contains(row.size) else {
+            throw Failure(
+                .tooLarge,
+                "disk \(row.name) cannot have \(row.size) bytes; up to \(Disks.sizeLimit) are allowed"
+            )
+        }
         let overlay = try Overlay(
             id: row.overlay,
             directory: overlaysDirectory,

@@ -210,6 +210,8 @@ extension Session {
     ) {
         // SEEK_DATA is 3, SEEK_HOLE is 4; the kernel answers the others itself.
         guard whence == 3 || whence == 4 else { return reply.fail(errno: EINVAL) }
+        // The kernel passes negative offsets on unchecked.
+        guard offset >= 0 else { return reply.fail(errno: ENXIO) }
         park(reply, inode) { (tree) throws(Failure) in
             try await tree.seek(handle, toData: whence == 3, from: offset)
         } answer: { reply, found in

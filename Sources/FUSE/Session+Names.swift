@@ -246,9 +246,11 @@ extension NodeAttributes {
         raw.st_size = off_t(size)
         raw.st_blocks = blkcnt_t(blocks512)
         raw.st_blksize = 32 << 10
+        // The nanoseconds count up from the second also before 1970.
+        let (seconds, rest) = modified.quotientAndRemainder(dividingBy: 1_000_000_000)
         let time = timespec(
-            tv_sec: modified / 1_000_000_000,
-            tv_nsec: modified % 1_000_000_000
+            tv_sec: rest < 0 ? seconds - 1 : seconds,
+            tv_nsec: rest < 0 ? rest + 1_000_000_000 : rest
         )
         raw.st_mtim = time
         raw.st_ctim = time

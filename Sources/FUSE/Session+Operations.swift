@@ -161,7 +161,8 @@ private func answer(
 
 private func string(_ pointer: UnsafePointer<CChar>?) -> String {
     guard let pointer = unsafe pointer else { return "" }
-    return unsafe String(cString: pointer)
+    // Bytes that are no UTF-8 name nothing here; repaired, they might name something else.
+    return unsafe String(validatingCString: pointer) ?? ""
 }
 
 private func value(
@@ -197,5 +198,8 @@ extension AttributeChanges {
 }
 
 extension timespec {
-    fileprivate var nanoseconds: Int { tv_sec * 1_000_000_000 + tv_nsec }
+    /// As far as 64 bits reach: the years 1677 to 2262.
+    fileprivate var nanoseconds: Int {
+        min(max(tv_sec, -9_223_372_036), 9_223_372_035) * 1_000_000_000 + tv_nsec
+    }
 }

@@ -98,6 +98,9 @@ package final class Session: @unchecked Sendable {
     }
 
     /// Answers requests until the filesystem is unmounted.
+    ///
+    /// libfuse's session is never destroyed: others may be telling it of changes at that moment, and
+    /// it goes with the process.
     package func serve() throws(Failure) {
         let result = unsafe cfuse_session_loop(
             handle,
@@ -120,9 +123,6 @@ package final class Session: @unchecked Sendable {
             try? Mounts.unmount(mountPoint, lazily: true)
         }
     }
-
-    /// Frees the session; after `serve` returned.
-    package func finish() { unsafe fuse_session_destroy(handle) }
 
     private func raiseReadAhead() {
         guard let device = try? Mounts.device(of: mountPoint) else { return }

@@ -99,7 +99,6 @@ package final class Node: Sendable {
             Thread.detachNewThread {
                 do throws(Failure) {
                     try session.serve()
-                    session.finish()
                     once.resume(.success(()))
                 } catch {
                     once.resume(.failure(error))

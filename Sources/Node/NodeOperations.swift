@@ -124,10 +124,12 @@ package final class NodeOperations: Sendable {
         case .verify:
             return .verified(try await verify(session))
         case .checkDisk(let path):
-            try FileInspector(homes, tree).disk(treePath(path)).check()
+            let disk = try FileInspector(homes, tree).disk(treePath(path))
+            try await Threads.run { () throws(Failure) in try disk.check() }
             return .done
         case .evict:
-            let freed = try homes.store.evictAll()
+            let store = homes.store
+            let freed = try await Threads.run { () throws(Failure) in try store.evictAll() }
             return .freed(Reclaimer.Report(freedBytes: freed))
         case .reclaim:
             return .freed(try await reclaim())

@@ -46,6 +46,9 @@ package struct Extent: Sendable {
 package struct Profile: Sendable {
     package private(set) var extents: [Extent]
 
+    /// Extents of a disk at most: its rows are written anew with each change.
+    package static let extentLimit = 1024
+
     package init(extents: [Extent] = []) { self.extents = extents }
 
     /// The extent at `offset`, nil for a hole, and the bytes from `offset` to where that changes,

@@ -18,8 +18,9 @@ package final class LayeredStore: ContentSource {
     private let source: any ContentSource
     private let cacheLimit: Int
     private let logger: Logger
-    private let flights = Mutex<[ObjectId: Task<Result<[UInt8], Failure>, Never>]>([:])
+    private let flights = Mutex<[ObjectRequest: Task<Result<[UInt8], Failure>, Never>]>([:])
     private let cacheByteCount = Mutex<Int?>(nil)
+    private let isCacheBroken = Atomic<Bool>(false)
 
     /// - Parameter cacheLimit: bytes of segments the cache may hold before it evicts.
     package init(
@@ -58,25 +59,53 @@ extension LayeredStore {
     /// Where the segments are, nil where one is not here. One index look-up each: not for the hit path.
     package func residents(of ids: [ObjectId]) throws(Failure) -> [ResidentSegment?] {
         var residents = [ResidentSegment?](repeating: nil, count: ids.count)
-        for store in [published, cache] {
-            let missing = ids.indices.filter { residents[$0] == nil && !ids[$0].isHole }
-            if missing.isEmpty { break }
-            let places = try store.places(of: missing.map { ids[$0] })
-            for (i, place) in zip(missing, places) {
-                guard let place else { continue }
-                residents[i] = ResidentSegment(
-                    image: try store.image(place.image),
-                    position: place.position
-                )
-            }
+        try fill(&residents, of: ids, from: published)
+        do throws(Failure) {
+            try fill(&residents, of: ids, from: cache)
+        } catch {
+            noteBrokenCache(error)
         }
         return residents
+    }
+
+    private func fill(
+        _ residents: inout [ResidentSegment?],
+        of ids: [ObjectId],
+        from store: ContentStore
+    ) throws(Failure) {
+        let missing = ids.indices.filter { residents[$0] == nil && !ids[$0].isHole }
+        if missing.isEmpty { return }
+        let places = try store.places(of: missing.map { ids[$0] })
+        for (i, place) in zip(missing, places) {
+            guard let place else { continue }
+            residents[i] = ResidentSegment(
+                image: try store.image(place.image),
+                position: place.position
+            )
+        }
+    }
+
+    /// What the cache cannot give comes from the source: a broken cache only slows reads down.
+    private func noteBrokenCache(_ failure: Failure) {
+        let isFirst = !isCacheBroken.exchange(true, ordering: .relaxed)
+        guard isFirst else { return }
+        logger.error(
+            "the cache cannot be read; content is fetched instead",
+            metadata: [
+                "cause": "\(failure)", "remedy": "stop the node, delete the cache directory",
+            ]
+        )
     }
 
     /// An object that is here, checked; nil otherwise. For answering the Interests of others.
     package func localObject(_ id: ObjectId) throws(Failure) -> [UInt8]? {
         if let bytes = try published.anyObject(id) { return bytes }
-        return try cache.anyObject(id)
+        do throws(Failure) {
+            return try cache.anyObject(id)
+        } catch {
+            noteBrokenCache(error)
+            return nil
+        }
     }
 
     /// True if it is here as a small object, such as a part of a carried file.
@@ -136,9 +165,9 @@ extension LayeredStore {
         keep: @escaping @Sendable ([UInt8]) throws(Failure) -> Void
     ) async throws(Failure) -> [UInt8] {
         let flight = flights.withLock { flights in
-            if let flight = flights[request.id] { return flight }
+            if let flight = flights[request] { return flight }
             let flight = Task { await self.fetchOnce(request, keep: keep) }
-            flights[request.id] = flight
+            flights[request] = flight
             return flight
         }
         return try await flight.value.get()
@@ -148,7 +177,7 @@ extension LayeredStore {
         _ request: ObjectRequest,
         keep: @Sendable ([UInt8]) throws(Failure) -> Void
     ) async -> Result<[UInt8], Failure> {
-        defer { flights.withLock { $0[request.id] = nil } }
+        defer { flights.withLock { $0[request] = nil } }
         // The flight before this one may have landed after its passengers here looked.
         if let bytes = try? localObject(request.id) { return .success(bytes) }
         let bytes: [UInt8]

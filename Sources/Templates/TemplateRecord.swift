@@ -82,7 +82,10 @@ extension TemplateRecord {
         guard let publisher = SHA256Digest(hex: fields.publisher) else {
             throw Failure(.invalid, "the template record's publisher is no key id")
         }
-        guard let time = try? Date(fields.time, strategy: .iso8601) else {
+        guard let time = try? Date(fields.time, strategy: .iso8601),
+            // Nanoseconds of it fit 64 bits.
+            (0...9_223_372_035).contains(time.timeIntervalSince1970)
+        else {
             throw Failure(.invalid, "the template record's time is none")
         }
         guard fields.version > 0 else {

@@ -81,7 +81,7 @@ import Testing
         try database.update(
             disk0,
             extents: [extent(4096, 4096)],
-            mapPages: [MapPageRow(page: 2, states: [1, 2, 3])],
+            mapPages: [MapPageRow(page: 2, states: [UInt8](repeating: 1, count: 1024))],
             durably: true
         )
         database = try self.database(folder)
@@ -89,7 +89,9 @@ import Testing
         #expect(try database.disks().first { $0.id == disk0.id } == disk0)
         #expect(try database.extents(of: disk0.id) == [extent(4096, 4096)])
         #expect(
-            try database.mapPages(of: disk0.overlay) == [MapPageRow(page: 2, states: [1, 2, 3])]
+            try database.mapPages(of: disk0.overlay) == [
+                MapPageRow(page: 2, states: [UInt8](repeating: 1, count: 1024))
+            ]
         )
 
         try database.deleteDisk(disk0)

@@ -54,11 +54,18 @@ struct SegmentIndex: Sendable {
         }
     }
 
-    /// Forgets segments, on disk when this returns: their space may be used again.
-    func remove(_ ids: [ObjectId]) throws(Failure) {
+    /// Forgets that segments lie at these places, on disk when this returns: their space may be used
+    /// again. One that lies elsewhere by now stays.
+    func remove(_ segments: [(id: ObjectId, place: SegmentPlace)]) throws(Failure) {
         try database.write(durably: true) { db in
-            let statement = try db.cachedStatement(sql: "DELETE FROM segment WHERE id = ?")
-            for id in ids { try statement.execute(arguments: [Data32.data(id)]) }
+            let statement = try db.cachedStatement(
+                sql: "DELETE FROM segment WHERE id = ? AND image = ? AND position = ?"
+            )
+            for (id, place) in segments {
+                try statement.execute(
+                    arguments: [Data32.data(id), place.image, place.position]
+                )
+            }
         }
     }
 

@@ -109,10 +109,28 @@ package struct ExtentRow: Sendable, Equatable {
     }
 }
 
+extension ExtentRow {
+    /// Bytes a disk or content may have.
+    private static let sizeLimit = 8 << 40
+
+    fileprivate func isPossible(after end: Int) -> Bool {
+        let limit = Self.sizeLimit
+        return start >= end && start <= limit && byteCount > 0 && byteCount <= limit - start
+            && [4096, 8192, 16384, 32768].contains(segmentSize)
+            && (0...limit).contains(contentSize) && (0...contentSize).contains(sourceStart)
+            && byteCount <= contentSize - sourceStart && (0...4).contains(levels)
+    }
+}
+
 /// Part of a durable block map, as `Profiles/BlockMap` cuts it.
 package struct MapPageRow: Sendable, Equatable {
     package var page: Int
     package var states: [UInt8]
+
+    /// Bytes of a page: 4,096 blocks of two bits.
+    static let byteCount = 1024
+    /// Pages of the largest disk.
+    static let pages = 0..<(8 << 40) / (4096 * 4096)
 
     package init(page: Int, states: [UInt8]) {
         self.page = page
@@ -213,15 +231,19 @@ extension StateDatabase {
         }
     }
 
+    /// - Throws: `.corrupt` for a row that cannot be: guessing would show wrong bytes.
     package func extents(of disk: Int64) throws(Failure) -> [ExtentRow] {
         try file.read { db in
-            try Row.fetchAll(
+            var end = 0
+            return try Row.fetchAll(
                 db,
                 sql: "SELECT * FROM extent WHERE disk = ? ORDER BY start",
                 arguments: [disk]
-            ).compactMap { row in
-                guard let root = Data32.id(row["root"]) else { return nil }
-                return ExtentRow(
+            ).map { row in
+                guard let root = Data32.id(row["root"]) else {
+                    throw Failure(.corrupt, "an extent of disk \(disk) has no root")
+                }
+                let extent = ExtentRow(
                     start: row["start"],
                     byteCount: row["byteCount"],
                     root: root,
@@ -231,6 +253,11 @@ extension StateDatabase {
                     prefix: try Name(uri: row["prefix"]),
                     sourceStart: row["sourceStart"]
                 )
+                guard extent.isPossible(after: end) else {
+                    throw Failure(.corrupt, "an extent of disk \(disk) is malformed")
+                }
+                end = extent.start + extent.byteCount
+                return extent
             }
         }
     }
@@ -261,6 +288,8 @@ extension StateDatabase {
                     disk.attributes.groupId, disk.attributes.modified, disk.failure, disk.id,
                 ]
             )
+            // Deleted while it is open: what is in memory is all it has from now on.
+            guard db.changesCount > 0 else { return }
             if let extents { try Self.replaceExtents(of: disk.id, with: extents, in: db) }
             if let firstRemoved {
                 try db.execute(
@@ -327,8 +356,12 @@ extension StateDatabase {
                 sql: "SELECT page, states FROM mapPage WHERE overlay = ? ORDER BY page",
                 arguments: [overlay]
             ).map { row in
+                let page: Int = row[0]
                 let states: Data = row[1]
-                return MapPageRow(page: row[0], states: Array(states))
+                guard MapPageRow.pages.contains(page), states.count == MapPageRow.byteCount else {
+                    throw Failure(.corrupt, "map page \(page) of overlay \(overlay) is malformed")
+                }
+                return MapPageRow(page: page, states: Array(states))
             }
         }
     }

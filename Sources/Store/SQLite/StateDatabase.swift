@@ -9,12 +9,17 @@ package final class StateDatabase: Sendable {
     /// Version 1: the first.
     package static let formatVersion = 1
     let file: SQLiteFile
+    /// There was no database before.
+    package let isNew: Bool
 
     package init(path: String) throws(Failure) {
+        var isNew = false
         file = try SQLiteFile(path: path, version: Self.formatVersion) { db, found in
             guard found == 0 else { return }
+            isNew = true
             try db.execute(sql: Self.schema)
         }
+        self.isNew = isNew
     }
 
     package func integrityProblems() throws(Failure) -> [String] { try file.integrityProblems() }
