@@ -210,7 +210,7 @@ struct UnmountCommand: AsyncParsableCommand {
         let process =
             isDead
             ? nil
-            : FileTree.extendedAttribute("user.ccnfs.node", of: path).flatMap { Int32($0) }
+            : Mounts.process(serving: path)
         do throws(Failure) {
             try Mounts.unmount(path, lazily: lazy || isDead)
         } catch  where error.kind == .busy {

@@ -34,7 +34,6 @@ package final class Disk: Sendable {
         /// Something in `row` is newer than the database: only the time of change can be.
         var isRowAhead = false
         var openHandles = 0
-        var openWriters = 0
     }
 
     init(
@@ -96,18 +95,14 @@ package final class Disk: Sendable {
 
     // MARK: Handles
 
-    package func noteOpened(forWriting: Bool) {
-        state.withLock { state in
-            state.openHandles += 1
-            if forWriting { state.openWriters += 1 }
-        }
+    package func noteOpened() {
+        state.withLock { $0.openHandles += 1 }
     }
 
     /// - Returns: true if it was the last handle.
-    package func noteClosed(forWriting: Bool) -> Bool {
+    package func noteClosed() -> Bool {
         state.withLock { state in
             state.openHandles -= 1
-            if forWriting { state.openWriters -= 1 }
             return state.openHandles == 0
         }
     }

@@ -157,10 +157,6 @@ final class Overlay: Sendable {
         if try data.size() > size { try data.truncate(to: size) }
     }
 
-    func allocatedByteCount() throws(Failure) -> Int {
-        try data.status().allocatedByteCount
-    }
-
     /// Reads every data block from the disk below, not from the page cache.
     func checkReadable() throws(Failure) {
         data.dropFromPageCache()

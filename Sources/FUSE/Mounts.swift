@@ -2,6 +2,7 @@ package import Failures
 internal import Files
 internal import Foundation
 internal import Glibc
+internal import Namespace
 
 /// Mounts as the kernel lists them, and their end.
 package enum Mounts {
@@ -57,6 +58,11 @@ package enum Mounts {
 
     static func device(of mountPoint: String) throws(Failure) -> String? {
         try entry(at: mountPoint)?.device
+    }
+
+    /// The process that serves a mount of ours; nil when it does not say.
+    package static func process(serving mountPoint: String) -> Int32? {
+        FileTree.extendedAttribute(Tree.nodeAttribute, of: mountPoint).flatMap { Int32($0) }
     }
 
     /// True for a FUSE mount whose serving process is gone.

@@ -144,7 +144,6 @@ package final class Session: @unchecked Sendable {
     }
 
     func negotiate(_ connection: UnsafeMutablePointer<fuse_conn_info>) {
-        func offer(_ flag: Int32) { unsafe connection.pointee.want |= UInt32(flag) }
         func refuse(_ flag: Int32) { unsafe connection.pointee.want &= ~UInt32(flag) }
         unsafe connection.pointee.max_write = UInt32(BufferPool.bufferByteCount)
         unsafe connection.pointee.max_background = Self.backgroundLimit

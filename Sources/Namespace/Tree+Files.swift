@@ -62,7 +62,7 @@ extension Tree {
     }
 
     func open(_ disk: Disk, inode: UInt64, forWriting: Bool) -> Opened {
-        disk.noteOpened(forWriting: forWriting)
+        disk.noteOpened()
         return Opened(
             handle: handles.insert(.disk(disk, inode: inode, isWriter: forWriting)),
             keepsPageCache: true
@@ -70,8 +70,8 @@ extension Tree {
     }
 
     package func close(_ handle: UInt64) {
-        guard case .disk(let disk, _, let isWriter) = handles.remove(handle) else { return }
-        guard disk.noteClosed(forWriting: isWriter) else { return }
+        guard case .disk(let disk, _, _) = handles.remove(handle) else { return }
+        guard disk.noteClosed() else { return }
         do throws(Failure) {
             try machines.reclaimIfClosed(disk)
         } catch {

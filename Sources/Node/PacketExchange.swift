@@ -41,9 +41,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         loop = group.next()
         self.logger = logger
         self.routes = routes
-        forwarder = Forwarder { packet in
-            ContentObjectHash(packet.withMessage { SHA256.digest(of: $0) })
-        }
+        forwarder = Forwarder { $0.contentObjectHash }
         lookups = (0..<Self.lookupThreads).map { DispatchQueue(label: "ccnfs.lookup.\($0)") }
         forwarder.faceUp(Self.application, scope: .local)
     }

@@ -29,8 +29,7 @@ package struct Responder: Sendable {
         let packet = try PacketDecoder.decode(wire)
         if let wanted = interest.keyIdRestriction, packet.validation?.keyId != wanted { return nil }
         if let wanted = interest.contentObjectHashRestriction {
-            let hash = packet.withMessage { SHA256.digest(of: $0) }
-            guard ContentObjectHash(hash) == wanted else { return nil }
+            guard packet.contentObjectHash == wanted else { return nil }
         }
         return packet
     }

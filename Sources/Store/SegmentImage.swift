@@ -177,15 +177,6 @@ extension SegmentImage {
         }
     }
 
-    /// Everything must be checked again before use.
-    func forgetVerification() {
-        states.withLock { states in
-            for position in states.indices where states[position] == .verified {
-                states[position] = .present
-            }
-        }
-    }
-
     /// Frees the space of positions that the index does not know any more, once no reader is inside.
     ///
     /// The caller is inside of ``changing(_:)``.

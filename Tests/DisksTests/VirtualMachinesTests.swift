@@ -73,8 +73,8 @@ import Testing
             in: "vm",
             attributes: Self.attributes
         )
-        disk.noteOpened(forWriting: true)
-        disk.noteOpened(forWriting: false)
+        disk.noteOpened()
+        disk.noteOpened()
         try await disk.writeWaiting([1, 2, 3], at: 0)
         try scene.machines.removeDisk("disk0", of: "vm")
         #expect(scene.machines.disk("disk0", of: "vm") == nil)
@@ -82,11 +82,11 @@ import Testing
         try await disk.writeWaiting([4], at: 3)
         #expect(try await disk.read(at: 0, byteCount: 10) == [1, 2, 3, 4])
         try await scene.machines.flushQueue.flush(disk)
-        #expect(disk.noteClosed(forWriting: true) == false)
+        #expect(disk.noteClosed() == false)
         try scene.machines.reclaimIfClosed(disk)
         #expect(try await disk.read(at: 0, byteCount: 10) == [1, 2, 3, 4])
         #expect(try FileTree.names(in: scene.overlays).count == 1)
-        #expect(disk.noteClosed(forWriting: false))
+        #expect(disk.noteClosed())
         try scene.machines.reclaimIfClosed(disk)
         #expect(try FileTree.names(in: scene.overlays).isEmpty)
         // The name is free again, for another disk.
@@ -110,7 +110,7 @@ import Testing
             )
             try await disk.writeWaiting([9], at: 0)
         }
-        try scene.disk("disk1").noteOpened(forWriting: true)
+        try scene.disk("disk1").noteOpened()
         try scene.machines.removeDisk("disk1", of: "vm")
         #expect(try FileTree.names(in: scene.overlays).count == 2)
         try FileTree.makeDirectory("\(scene.overlays)/lost+found")
