@@ -60,7 +60,7 @@ let package = Package(
         ),
         .target(
             name: "Profiles",
-            dependencies: ["CCNx", "Failures", "Store"],
+            dependencies: ["CCNx", "Failures", "Files", "Store"],
             swiftSettings: house
         ),
         .target(
@@ -112,7 +112,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "CCNx", "Failures", "Files", "Publishing", "Signing", "Store",
+                "CCNx", "Disks", "Failures", "Files", "Publishing", "Signing", "Store",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -134,7 +134,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "CCNx", "Control", "FUSE", "Faces", "Failures", "Files", "Images", "Node",
+                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Images", "Node",
                 "Publishing", "Signing", "Store",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

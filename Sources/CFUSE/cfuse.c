@@ -1,6 +1,7 @@
 #include "cfuse.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stddef.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -19,32 +20,54 @@ int cfuse_session_loop(struct fuse_session *session, unsigned max_threads,
 }
 
 /*
- * Requests are read here instead of in libfuse for the sake of one opcode: libfuse 3.14 does not know
+ * Requests are read and answered here instead of in libfuse for the sake of two things that it does
+ * not know.
+ *
+ * An opcode: libfuse 3.14 does not know
  * FUSE_COPY_FILE_RANGE_64 (kernel 6.18), and answers ENOSYS, after which the kernel sends a copy of
  * 100 GiB as 26 requests. Its argument is that of FUSE_COPY_FILE_RANGE; cfuse_reply_copied() answers
- * both. Goes away with the first libfuse that knows the opcode.
+ * both.
+ *
+ * A flag: without FUSE_HANDLE_KILLPRIV_V2 (kernel 5.11) the kernel asks for the xattr
+ * security.capability before every write, in the writer's own thread: one round trip more for each
+ * write, and no two at once. The promise that goes with it, to take set-user-id, set-group-id and
+ * capabilities away with a write, is kept by having none on disks.
+ *
+ * Each goes away with the first libfuse that knows it.
  */
 enum { COPY_FILE_RANGE = 47, COPY_FILE_RANGE_64 = 53 };
 
-/* struct fuse_in_header of linux/fuse.h up to the opcode. */
-struct request_head {
-    uint32_t length;
-    uint32_t opcode;
-};
+/* The request by which a mount begins; nothing else is under way before it is answered. */
+static uint64_t init_to_amend;
 
 static ssize_t read_request(int fd, void *buffer, size_t size, void *userdata)
 {
     (void)userdata;
     ssize_t count = read(fd, buffer, size);
-    struct request_head *head = buffer;
-    if (count >= (ssize_t)sizeof(*head) && head->opcode == COPY_FILE_RANGE_64)
+    struct fuse_in_header *head = buffer;
+    if (count < (ssize_t)sizeof(*head))
+        return count;
+    if (head->opcode == COPY_FILE_RANGE_64)
         head->opcode = COPY_FILE_RANGE;
+    if (head->opcode == FUSE_INIT) {
+        const struct fuse_init_in *offer = (const void *)(head + 1);
+        if (count >= (ssize_t)(sizeof(*head) + offsetof(struct fuse_init_in, flags2)) &&
+            offer->flags & FUSE_HANDLE_KILLPRIV_V2)
+            init_to_amend = head->unique;
+    }
     return count;
 }
 
 static ssize_t write_reply(int fd, struct iovec *parts, int count, void *userdata)
 {
     (void)userdata;
+    const struct fuse_out_header *head = parts[0].iov_base;
+    if (init_to_amend != 0 && head->unique == init_to_amend) {
+        init_to_amend = 0;
+        if (head->error == 0 && count == 2 &&
+            parts[1].iov_len >= offsetof(struct fuse_init_out, max_background))
+            ((struct fuse_init_out *)parts[1].iov_base)->flags |= FUSE_HANDLE_KILLPRIV_V2;
+    }
     return writev(fd, parts, count);
 }
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -29,4 +30,13 @@ int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 ssize_t clinux_get_xattr(const char *path, const char *name, void *value, size_t size)
 {
     return getxattr(path, name, value, size);
+}
+
+int clinux_filesystem_type(const char *path, long *type)
+{
+    struct statfs status;
+    int result = statfs(path, &status);
+    if (result == 0)
+        *type = (long)status.f_type;
+    return result;
 }

@@ -24,8 +24,8 @@ public struct CCNFS: AsyncParsableCommand {
             CommandGroup(
                 name: "Publishing",
                 subcommands: [
-                    KeyCommand.self, TrustCommand.self, PublishCommand.self, TagCommand.self,
-                    DeleteCommand.self,
+                    KeyCommand.self, TrustCommand.self, PublishCommand.self,
+                    RepublishCommand.self, TagCommand.self, DeleteCommand.self,
                 ]
             ),
             CommandGroup(
@@ -38,13 +38,23 @@ public struct CCNFS: AsyncParsableCommand {
             CommandGroup(
                 name: "Using",
                 subcommands: [
-                    DeployCommand.self, ExportCommand.self, MountCommand.self, UnmountCommand.self,
+                    DeployCommand.self, ExportCommand.self, ExportVMCommand.self,
+                    ImportVMCommand.self, MountCommand.self, UnmountCommand.self,
                     NodeCommand.self,
                 ]
             ),
             CommandGroup(
+                name: "Snapshots",
+                subcommands: [
+                    SnapshotCommand.self, SnapshotsCommand.self, RollbackCommand.self,
+                    DiffCommand.self,
+                ]
+            ),
+            CommandGroup(
                 name: "Upkeep",
-                subcommands: [VerifyCommand.self, EvictCommand.self, ReclaimCommand.self]
+                subcommands: [
+                    VerifyCommand.self, EvictCommand.self, ReclaimCommand.self, BackupCommand.self,
+                ]
             ),
         ]
     )

@@ -31,6 +31,14 @@ struct NodeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Bytes the cache may take, such as 50G.", valueName: "size"))
     var cacheLimit: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Keep written blocks of new VMs in this directory (default: the state directory).",
+            valueName: "dir"
+        )
+    )
+    var vmStore: String?
+
     func apply(to configuration: inout NodeConfiguration) throws(Failure) {
         configuration.listenAddresses = try listen.map { (text) throws(Failure) in
             try FaceAddress(text)
@@ -38,12 +46,14 @@ struct NodeOptions: ParsableArguments {
         configuration.routes = try route.map { (text) throws(Failure) in
             try NodeConfiguration.Route(text)
         }
+        configuration.overlayPlace = vmStore.map(FileTree.absolute)
         if let cacheLimit { configuration.cacheLimit = try ByteCount.parse(cacheLimit) }
     }
 
     var words: [String] {
         listen.flatMap { ["--listen", $0] } + route.flatMap { ["--route", $0] }
             + (cacheLimit.map { ["--cache-limit", $0] } ?? [])
+            + (vmStore.map { ["--vm-store", FileTree.absolute($0)] } ?? [])
     }
 }
 

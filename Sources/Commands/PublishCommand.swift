@@ -121,14 +121,7 @@ struct PublishCommand: AsyncParsableCommand {
                 throw Failure(.notFound, "there is no image \(path)")
             }
         }
-        for property in property {
-            guard let equals = property.firstIndex(of: "="), equals != property.startIndex else {
-                throw Failure(.usage, "property \"\(property)\" is not of the form key=value")
-            }
-            publication.properties[String(property[..<equals])] = String(
-                property[property.index(after: equals)...]
-            )
-        }
+        publication.properties.merge(try PropertyArgument.parse(property)) { $1 }
         for path in file { publication.files.append(try .read(path)) }
         if let segmentSize { publication.segmentSize = try ByteCount.parse(segmentSize) }
     }
@@ -147,7 +140,7 @@ struct PublishCommand: AsyncParsableCommand {
         )
     }
 
-    private static func show(_ report: PublishReport) {
+    static func show(_ report: PublishReport) {
         let verb = report.isDryRun ? "would become" : "is"
         Output.line("\(report.template) \(verb) version \(report.version)")
         for disk in report.disks {

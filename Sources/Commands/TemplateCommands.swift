@@ -101,6 +101,12 @@ struct ShowCommand: AsyncParsableCommand {
         Output.line("name       \(detail.name)")
         Output.line("version    \(detail.version.version)")
         Output.line("publisher  \(detail.version.publisher ?? "-")")
+        if let origin = detail.origin {
+            let machine = origin.machine + (origin.snapshot.map { "@\($0)" } ?? "")
+            let template = origin.template.map { ", deployed from \($0)" } ?? ""
+            let version = origin.version.map { " version \($0)" } ?? ""
+            Output.line("made from  VM \(machine)\(template)\(version)")
+        }
         if let problem = detail.version.problem { Output.line("NOT SERVED \(problem)") }
         if !detail.tags.isEmpty { Output.line("tags       \(detail.tags.joined(separator: ", "))") }
         for (key, value) in detail.properties.sorted(by: { $0.key < $1.key }) {

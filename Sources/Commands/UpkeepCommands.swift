@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Control
+internal import Disks
 internal import Failures
 internal import Files
 internal import Foundation
@@ -37,6 +38,10 @@ struct StatusCommand: AsyncParsableCommand {
                     + " \(usage.smallObjectCount) small objects"
             )
         }
+        Output.line(
+            "overlays   \(status.overlays.count) in \(ByteCount.text(status.overlays.allocatedBytes))"
+                + (status.overlays.isReclaiming ? ", space is being reclaimed" : "")
+        )
         Output.line(
             "fetched    \(status.store.fetchedObjects) objects, "
                 + "\(ByteCount.text(status.store.fetchedBytes)), \(status.store.failedFetches) failed,"

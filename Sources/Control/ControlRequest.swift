@@ -10,7 +10,16 @@ package enum ControlRequest: Sendable, Codable {
     case addTrust(prefix: String, publicKeyPEM: String)
     case removeTrust(prefix: String, keyId: String)
     case publish(Publication)
-    case deploy(template: String, version: Int?, machine: String, size: Int?)
+    case deploy(Deployment)
+    case snapshot(machine: String, name: String)
+    case deleteSnapshot(machine: String, name: String)
+    case listSnapshots(machine: String?)
+    case rollBack(machine: String, snapshot: String)
+    case compare(from: DiskSet, to: DiskSet)
+    case republish(Republication)
+    case exportMachine(MachineExport)
+    case importMachine(MachineImport)
+    case backUp(directory: String)
     case delete(template: String, version: Int?)
     case export(
         template: String,
@@ -27,6 +36,108 @@ package enum ControlRequest: Sendable, Codable {
     case checkDisk(path: String)
     case evict
     case reclaim
+
+    package struct Deployment: Sendable, Codable {
+        package var template: String
+        package var version: Int?
+        /// Names of the VMs to make.
+        package var machines: [String]
+        /// Bytes of the first disk.
+        package var size: Int?
+        /// Directory for written blocks.
+        package var overlayPlace: String?
+
+        package init(
+            template: String,
+            version: Int?,
+            machines: [String],
+            size: Int?,
+            overlayPlace: String?
+        ) {
+            self.template = template
+            self.version = version
+            self.machines = machines
+            self.size = size
+            self.overlayPlace = overlayPlace
+        }
+    }
+
+    /// The disks of something that can be looked at: `web-01`, `web-01@before`,
+    /// `ccnx:/mycorp.com/app1/linuxvm@3`.
+    package enum DiskSet: Sendable, Codable, Equatable {
+        case machine(String)
+        case snapshot(machine: String, name: String)
+        case template(String, version: Int?)
+        /// What a VM was deployed from.
+        case origin(machine: String)
+    }
+
+    package struct Republication: Sendable, Codable {
+        package var machine: String
+        /// Nil: as it is now.
+        package var snapshot: String?
+        /// Nil: the next version of the template it was deployed from.
+        package var template: String?
+        package var properties: [String: String]
+        /// The VM's own profile moves onto what was published.
+        package var isRebasing: Bool
+        package var publicKeyPEM: String
+
+        package init(
+            machine: String,
+            snapshot: String?,
+            template: String?,
+            properties: [String: String],
+            isRebasing: Bool,
+            publicKeyPEM: String
+        ) {
+            self.machine = machine
+            self.snapshot = snapshot
+            self.template = template
+            self.properties = properties
+            self.isRebasing = isRebasing
+            self.publicKeyPEM = publicKeyPEM
+        }
+    }
+
+    package struct MachineExport: Sendable, Codable {
+        package var machine: String
+        /// Nil: as it is now; then the VM has moved, unless `isKept`.
+        package var snapshot: String?
+        package var path: String
+        package var isKept: Bool
+        package var overwrites: Bool
+
+        package init(
+            machine: String,
+            snapshot: String?,
+            path: String,
+            isKept: Bool,
+            overwrites: Bool
+        ) {
+            self.machine = machine
+            self.snapshot = snapshot
+            self.path = path
+            self.isKept = isKept
+            self.overwrites = overwrites
+        }
+    }
+
+    package struct MachineImport: Sendable, Codable {
+        package var path: String
+        /// Nil: the name it had.
+        package var name: String?
+        /// May be made though the export was imported here before.
+        package var isClone: Bool
+        package var overlayPlace: String?
+
+        package init(path: String, name: String?, isClone: Bool, overlayPlace: String?) {
+            self.path = path
+            self.name = name
+            self.isClone = isClone
+            self.overlayPlace = overlayPlace
+        }
+    }
 
     /// A publish as it travels; bytes of carried files come along, image bytes do not.
     package struct Publication: Sendable, Codable {

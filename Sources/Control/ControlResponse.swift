@@ -9,7 +9,11 @@ package enum ControlResponse: Sendable, Codable {
     case machines([MachineSummary])
     case trust([TrustSummary])
     case published(PublishReport)
-    case deployed(MachineSummary)
+    case snapshots([SnapshotSummary])
+    case rolledBack(disks: [String])
+    case difference(Difference)
+    case machineExported(MachineExported)
+    case backedUp(Backup)
     case deleted(Deletion)
     case exported(Export)
     case status(NodeStatus)
@@ -75,10 +79,26 @@ package struct TemplateDetail: Sendable, Codable {
     package var name: String
     package var version: VersionSummary
     package var parentVersion: Int?
+    /// The VM it was made from; nil for one made from images.
+    package var origin: Origin?
     package var properties: [String: String]
     package var disks: [Item]
     package var files: [Item]
     package var tags: [String]
+
+    package struct Origin: Sendable, Codable {
+        package var machine: String
+        package var snapshot: String?
+        package var template: String?
+        package var version: Int?
+
+        package init(machine: String, snapshot: String?, template: String?, version: Int?) {
+            self.machine = machine
+            self.snapshot = snapshot
+            self.template = template
+            self.version = version
+        }
+    }
 
     package struct Item: Sendable, Codable {
         package var name: String
@@ -110,6 +130,7 @@ package struct TemplateDetail: Sendable, Codable {
         name: String,
         version: VersionSummary,
         parentVersion: Int?,
+        origin: Origin?,
         properties: [String: String],
         disks: [Item],
         files: [Item],
@@ -118,6 +139,7 @@ package struct TemplateDetail: Sendable, Codable {
         self.name = name
         self.version = version
         self.parentVersion = parentVersion
+        self.origin = origin
         self.properties = properties
         self.disks = disks
         self.files = files
@@ -130,10 +152,16 @@ package struct MachineSummary: Sendable, Codable {
     package var template: String?
     package var templateVersion: Int?
     package var disks: [Disk]
+    package var snapshots: [String]
+    /// The export it left with; read-only since.
+    package var movedAs: String?
+    /// Where its written blocks are kept; nil for the state directory.
+    package var overlayDirectory: String?
 
     package struct Disk: Sendable, Codable {
         package var name: String
         package var size: Int
+        /// Since the last snapshot.
         package var writtenBytes: Int
         /// Why it is out of service; nil when it is not.
         package var problem: String?
@@ -146,11 +174,138 @@ package struct MachineSummary: Sendable, Codable {
         }
     }
 
-    package init(name: String, template: String?, templateVersion: Int?, disks: [Disk]) {
+    package init(
+        name: String,
+        template: String?,
+        templateVersion: Int?,
+        disks: [Disk],
+        snapshots: [String],
+        movedAs: String?,
+        overlayDirectory: String?
+    ) {
         self.name = name
         self.template = template
         self.templateVersion = templateVersion
         self.disks = disks
+        self.snapshots = snapshots
+        self.movedAs = movedAs
+        self.overlayDirectory = overlayDirectory
+    }
+}
+
+package struct SnapshotSummary: Sendable, Codable {
+    package var machine: String
+    package var name: String
+    /// Seconds since 1970.
+    package var created: Int
+    package var disks: [Disk]
+
+    package struct Disk: Sendable, Codable {
+        package var name: String
+        package var size: Int
+        /// Bytes of blocks that were written since the snapshot before.
+        package var writtenBytes: Int
+
+        package init(name: String, size: Int, writtenBytes: Int) {
+            self.name = name
+            self.size = size
+            self.writtenBytes = writtenBytes
+        }
+    }
+
+    package init(machine: String, name: String, created: Int, disks: [Disk]) {
+        self.machine = machine
+        self.name = name
+        self.created = created
+        self.disks = disks
+    }
+}
+
+/// Where two sets of disks differ. Ranges are where bytes may differ: whole blocks that were written,
+/// whole segments whose ids differ.
+package struct Difference: Sendable, Codable {
+    package var from: String
+    package var to: String
+    package var disks: [Disk]
+
+    package struct Disk: Sendable, Codable {
+        package var name: String
+        /// Bytes; nil where one side has no such disk.
+        package var fromSize: Int?
+        package var toSize: Int?
+        package var changedBytes: Int
+        package var ranges: [Range]
+
+        package init(
+            name: String,
+            fromSize: Int?,
+            toSize: Int?,
+            changedBytes: Int,
+            ranges: [Range]
+        ) {
+            self.name = name
+            self.fromSize = fromSize
+            self.toSize = toSize
+            self.changedBytes = changedBytes
+            self.ranges = ranges
+        }
+    }
+
+    package struct Range: Sendable, Codable {
+        package var start: Int
+        package var byteCount: Int
+
+        package init(start: Int, byteCount: Int) {
+            self.start = start
+            self.byteCount = byteCount
+        }
+    }
+
+    package init(from: String, to: String, disks: [Disk]) {
+        self.from = from
+        self.to = to
+        self.disks = disks
+    }
+}
+
+package struct MachineExported: Sendable, Codable {
+    package var machine: String
+    package var path: String
+    /// Names this export; it can be imported once on a node.
+    package var token: String
+    /// Bytes of the file.
+    package var fileBytes: Int
+    package var writtenBytes: Int
+    /// The VM is read-only here now.
+    package var isMoved: Bool
+
+    package init(
+        machine: String,
+        path: String,
+        token: String,
+        fileBytes: Int,
+        writtenBytes: Int,
+        isMoved: Bool
+    ) {
+        self.machine = machine
+        self.path = path
+        self.token = token
+        self.fileBytes = fileBytes
+        self.writtenBytes = writtenBytes
+        self.isMoved = isMoved
+    }
+}
+
+package struct Backup: Sendable, Codable {
+    package var directory: String
+    package var machines: Int
+    /// Bytes that the copies take on disk.
+    package var copiedBytes: Int
+
+    package init(directory: String, machines: Int, copiedBytes: Int) {
+        self.directory = directory
+        self.machines = machines
+        self.copiedBytes = copiedBytes
     }
 }
 

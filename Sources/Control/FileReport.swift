@@ -1,6 +1,6 @@
 /// What is behind one file of the tree. Bytes everywhere.
 package struct FileReport: Sendable, Codable {
-    package enum Kind: String, Sendable, Codable { case templateDisk, machineDisk }
+    package enum Kind: String, Sendable, Codable { case templateDisk, machineDisk, snapshotDisk }
 
     package var path: String
     package var kind: Kind

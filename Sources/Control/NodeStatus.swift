@@ -1,3 +1,4 @@
+package import Disks
 package import Store
 
 /// What a node says of itself.
@@ -11,6 +12,7 @@ package struct NodeStatus: Sendable, Codable {
     package var machines: Int
     package var published: ContentStore.Usage
     package var cache: ContentStore.Usage
+    package var overlays: OverlayUsage
     package var store: StoreCounters.Values
     package var interestsSent: Int
     package var interestsReceived: Int
@@ -63,6 +65,7 @@ package struct NodeStatus: Sendable, Codable {
         machines: Int,
         published: ContentStore.Usage,
         cache: ContentStore.Usage,
+        overlays: OverlayUsage,
         store: StoreCounters.Values,
         interestsSent: Int,
         interestsReceived: Int,
@@ -79,6 +82,7 @@ package struct NodeStatus: Sendable, Codable {
         self.machines = machines
         self.published = published
         self.cache = cache
+        self.overlays = overlays
         self.store = store
         self.interestsSent = interestsSent
         self.interestsReceived = interestsReceived

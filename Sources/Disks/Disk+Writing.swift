@@ -1,5 +1,6 @@
 package import Failures
 package import Profiles
+internal import Store
 
 /// What a block holds below the overlay, fetched before a write that covers only part of the block.
 package struct BlockFills: Sendable {
@@ -18,21 +19,33 @@ extension Disk {
         at offset: Int,
         fills: BlockFills? = nil
     ) throws(Failure) -> Residency {
+        gate.enter()
+        defer { gate.leave() }
+        return try writeInside(bytes, at: offset, fills: fills)
+    }
+
+    /// The same, inside of the gate.
+    func writeInside(
+        _ bytes: Span<UInt8>,
+        at offset: Int,
+        fills: BlockFills?
+    ) throws(Failure) -> Residency {
         guard bytes.count > 0 else { return .complete }
-        var view = view
-        try checkIsWell(view)
-        let end = offset + bytes.count
-        if end > view.size {
-            try grow(to: end)
-            view = self.view
+        guard let (size, overlay) = noteWriting() else {
+            try checkIsWell(view)
+            return try writeInside(bytes, at: offset, fills: fills)
         }
+        let end = offset + bytes.count
+        if end > size { try grow(to: end) }
         let blocks = offset / BlockMap.blockSize..<(end - 1) / BlockMap.blockSize + 1
         if overlay.map.all(blocks, are: .data) {
             try overlay.overwrite(bytes, at: offset)
         } else {
             let residency = try overlay.withStripes(of: blocks) { () throws(Failure) -> Residency in
                 for block in Self.partialBlocks(offset..<end) {
-                    guard let fill = try fill(for: block, fills) else { return .missing }
+                    guard let fill = try fill(for: block, of: overlay, fills) else {
+                        return .missing
+                    }
                     if case .with(let bytes) = fill {
                         try overlay.prepare(block: block, bytes)
                     }
@@ -42,7 +55,6 @@ extension Disk {
             }
             if case .missing = residency { return .missing }
         }
-        noteWritten()
         return .complete
     }
 
@@ -64,7 +76,11 @@ extension Disk {
     }
 
     /// - Returns: nil when the block has to be fetched first.
-    private func fill(for block: Int, _ fills: BlockFills?) throws(Failure) -> Fill? {
+    private func fill(
+        for block: Int,
+        of overlay: Overlay,
+        _ fills: BlockFills?
+    ) throws(Failure) -> Fill? {
         let size = BlockMap.blockSize
         switch overlay.map.run(at: block, limit: 1).state {
         case .data: return .unneeded
@@ -75,22 +91,7 @@ extension Disk {
         if let fills, fills.generation == view.generation, let bytes = fills.blocks[block] {
             return .with(bytes)
         }
-        var failure: Failure?
-        var isResident = false
-        let bytes = [UInt8](capacity: size) { output in
-            do throws(Failure) {
-                let residency = try view.profile.readResident(
-                    at: block * size,
-                    byteCount: size,
-                    into: &output
-                )
-                if case .complete = residency { isResident = true }
-            } catch {
-                failure = error
-            }
-        }
-        if let failure { throw failure }
-        return isResident ? .with(bytes) : nil
+        return try view.below.residentBytes(at: block * size, byteCount: size).map(Fill.with)
     }
 
     /// Fetches what a write needs from below; outside of all locks, so it is checked again by `write`.
@@ -99,13 +100,35 @@ extension Disk {
         byteCount: Int
     ) async throws(Failure) -> BlockFills {
         let view = view
+        let size = BlockMap.blockSize
+        let below = Below.Reader(disk: self, view: view.below)
         var blocks: [Int: [UInt8]] = [:]
         for block in Self.partialBlocks(offset..<offset + byteCount) {
-            blocks[block] = try await view.profile.read(
-                at: block * BlockMap.blockSize,
-                byteCount: BlockMap.blockSize
-            )
+            blocks[block] = try await below.read(at: block * size, byteCount: size)
         }
         return BlockFills(generation: view.generation, blocks: blocks)
+    }
+}
+
+extension Disk.View {
+    /// What is below the live overlay, whole blocks of it: behind the end there are zeros.
+    var below: DiskView {
+        DiskView(size: Disks.sizeLimit, overlay: nil, backing: backing)
+    }
+}
+
+extension Disk.Below {
+    /// Reads what is below a disk's live overlay as it was at one moment.
+    struct Reader: ViewedDisk {
+        let disk: Disk
+        let view: DiskView
+
+        func withView<Value>(
+            _ body: (DiskView) throws(Failure) -> Value
+        ) throws(Failure) -> Value {
+            let ticket = disk.readers.enter()
+            defer { disk.readers.leave(ticket) }
+            return try body(view)
+        }
     }
 }

@@ -4,55 +4,82 @@ package import Profiles
 package import Store
 internal import Synchronization
 
-/// A VM's disk: an overlay of written blocks over the content its profile maps to.
+/// A VM's disk: a live overlay of written blocks over what its profile maps to.
 ///
 /// ```
-///   read at an offset -> block state in the overlay's map
+///   read at an offset -> block state in the live overlay's map
 ///        data   -> the overlay's file
 ///        zero   -> zeros
-///        absent -> the profile: an extent's content, or zeros
+///        absent -> the backing: a frozen overlay's file, an extent's content, or zeros
 /// ```
-/// Invariants: the size in the state database is never less than what an answered write needs; the
-/// profile ends at the size; blocks behind the size are absent.
+/// Two forms of what lies below the live overlay: `profile` as the state database has it, whose extents
+/// are contents and frozen overlays, and `backing`, in which those overlays are laid out flat.
+///
+/// Invariants: the size in the state database is never less than what an answered write needs; profile
+/// and backing end at the size; blocks behind the size are absent, and bytes behind it in its last
+/// block are zeros.
 ///
 /// Concurrency: any thread. `state` is copied out under its lock, which is held for a few lines;
-/// reading and writing go on outside of it. `shape` serialises changes of size and profile.
-/// Lock order: shape, stripes of the overlay, state.
-package final class Disk: Sendable {
+/// reading and writing go on outside of it. Whatever changes bytes, size, profile or the whole row does
+/// so inside of `gate`, so that one who closes it sees one moment; `shape` serialises changes of size
+/// and profile. Reads happen inside of `readers`: what a view refers to is not freed under them.
+/// Lock order: gate, shape, stripes of the overlay, state.
+package final class Disk: ViewedDisk {
     package let id: Int64
-    package let overlayId: Int64
-    let overlay: Overlay
-    private let database: StateDatabase
-    private let state: Mutex<State>
+    let database: StateDatabase
+    private let state: Guarded<State>
     private let shape = Mutex<Void>(())
+    let gate = WriteGate()
+    let readers = ReaderGate()
+    package let handles = OpenHandles()
 
     private struct State {
         var row: DiskRow
         var profile: Profile
-        /// Counts changes of the profile: what was read from below before one is not used after it.
+        var overlay: Overlay
+        var backing: Backing
+        /// Frozen overlays below whose pages may not be durable yet.
+        var unsettled: [Overlay]
+        /// Counts changes of the backing: what was read from below before one is not used after it.
         var generation = 0
         /// Something in `row` is newer than the database: only the time of change can be.
         var isRowAhead = false
-        var openHandles = 0
+        /// The time of change that was last given to the database.
+        var committedTime = 0
+        /// The VM was moved to another node.
+        var isReadOnly: Bool
+        /// The disk was deleted, and its overlay with it: the files go with the last close.
+        var isOverlayDeleted = false
     }
 
     init(
         row: DiskRow,
         profile: Profile,
         overlay: Overlay,
+        backing: Backing,
+        unsettled: [Overlay] = [],
+        isReadOnly: Bool = false,
         database: StateDatabase
     ) {
         id = row.id
-        overlayId = row.overlay
-        self.overlay = overlay
         self.database = database
-        state = Mutex(State(row: row, profile: profile))
+        state = Guarded(
+            State(
+                row: row,
+                profile: profile,
+                overlay: overlay,
+                backing: backing,
+                unsettled: unsettled,
+                isReadOnly: isReadOnly
+            )
+        )
     }
 
     /// What a caller needs at one moment.
     struct View {
         let size: Int
-        let profile: Profile
+        let overlay: Overlay
+        let backing: Backing
         let generation: Int
         let failure: String?
     }
@@ -61,7 +88,8 @@ package final class Disk: Sendable {
         state.withLock { state in
             View(
                 size: state.row.size,
-                profile: state.profile,
+                overlay: state.overlay,
+                backing: state.backing,
                 generation: state.generation,
                 failure: state.row.failure
             )
@@ -69,19 +97,38 @@ package final class Disk: Sendable {
     }
 
     package var row: DiskRow { state.withLock(\.row) }
-    package var profile: Profile { state.withLock(\.profile) }
     package var size: Int { state.withLock(\.row.size) }
+    package var overlayId: Int64 { state.withLock(\.overlay.id) }
+    var overlay: Overlay { state.withLock(\.overlay) }
+    var backing: Backing { state.withLock(\.backing) }
+    var profile: Profile { state.withLock(\.profile) }
+    var unsettled: [Overlay] { state.withLock(\.unsettled) }
 
-    /// Bytes in blocks that were written here.
-    package var writtenByteCount: Int { overlay.map.dataBlockCount * BlockMap.blockSize }
+    /// The contents that its blocks may come from.
+    package var contents: [SegmentedContent] {
+        view.backing.profile.extents.compactMap(\.content)
+    }
 
-    /// The state of the block at `offset` and how far it goes, at most `limit` bytes.
-    package func overlayRun(at offset: Int, limit: Int) -> (state: BlockState, byteCount: Int) {
-        let first = offset / BlockMap.blockSize
-        let last = (offset + limit - 1) / BlockMap.blockSize
-        let run = overlay.map.run(at: first, limit: last - first + 1)
-        let end = min((first + run.count) * BlockMap.blockSize, offset + limit)
-        return (run.state, end - offset)
+    /// Bytes in blocks that were written here, before or after a snapshot: all that is not content.
+    package var writtenByteCount: Int {
+        let view = view
+        guard !view.backing.isContentOnly else {
+            return view.overlay.map.dataBlockCount * BlockMap.blockSize
+        }
+        return DiskView(size: view.size, overlay: view.overlay, backing: view.backing)
+            .writtenByteCount
+    }
+
+    package func withView<Value>(
+        _ body: (DiskView) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let ticket = readers.enter()
+        defer { readers.leave(ticket) }
+        let view = view
+        try checkIsWell(view)
+        return try body(
+            DiskView(size: view.size, overlay: view.overlay, backing: view.backing)
+        )
     }
 
     func checkIsWell(_ view: View) throws(Failure) {
@@ -93,59 +140,74 @@ package final class Disk: Sendable {
         )
     }
 
-    // MARK: Handles
+    // MARK: Moved away
 
-    package func noteOpened() {
-        state.withLock { $0.openHandles += 1 }
+    package var isReadOnly: Bool { state.withLock(\.isReadOnly) }
+
+    /// - Throws: `.readOnly` for a disk of a VM that was moved.
+    package func checkMayChange() throws(Failure) {
+        guard isReadOnly else { return }
+        throw Failure(
+            .readOnly,
+            "the VM of disk \(row.name) was exported and moved; here it is read-only",
+            hint:
+                "ccnfs import-vm FILE --name brings it back under another name; rm -r removes this one"
+        )
     }
 
-    /// - Returns: true if it was the last handle.
-    package func noteClosed() -> Bool {
-        state.withLock { state in
-            state.openHandles -= 1
-            return state.openHandles == 0
-        }
+    var isOverlayDeleted: Bool {
+        get { state.withLock(\.isOverlayDeleted) }
+        set { state.withLock { $0.isOverlayDeleted = newValue } }
     }
 
-    package var isOpen: Bool { state.withLock { $0.openHandles > 0 } }
+    func setReadOnly(_ isReadOnly: Bool) { state.withLock { $0.isReadOnly = isReadOnly } }
 
     // MARK: Attributes
 
     /// Changes owner, mode or time; durable with the next flush.
     package func setAttributes(_ change: (inout OwnedAttributes) -> Void) throws(Failure) {
+        gate.enter()
+        defer { gate.leave() }
         try changeRow { (row) throws(Failure) in change(&row.attributes) }
     }
 
-    package func rename(to name: String, vm: Int64) throws(Failure) {
+    func rename(to name: String, vm: Int64) throws(Failure) {
+        gate.enter()
+        defer { gate.leave() }
         try changeRow { (row) throws(Failure) in
             row.name = name
             row.vm = vm
         }
     }
 
-    func noteWritten() {
+    /// Notes the time of a change that begins now.
+    ///
+    /// - Returns: what a write needs; nil if the disk is out of service.
+    @discardableResult
+    func noteWriting() -> (size: Int, overlay: Overlay)? {
         let now = WallClock.nanoseconds
-        state.withLock { state in
+        return state.withLock { state in
             state.row.attributes.modified = now
             state.isRowAhead = true
+            return state.row.failure == nil ? (state.row.size, state.overlay) : nil
         }
     }
 
-    // MARK: Size and profile
+    // MARK: The row
 
-    /// Changes the row: in the database, then in memory.
-    private func changeRow(_ change: (inout DiskRow) throws(Failure) -> Void) throws(Failure) {
+    /// Changes the row: in the database, then in memory. Inside of the gate.
+    func changeRow(_ change: (inout DiskRow) throws(Failure) -> Void) throws(Failure) {
         try shape.withLock { (_) throws(Failure) in
             let before = self.row
             var row = before
             try change(&row)
             try database.update(row)
-            adopt(row, profile: nil, since: before.attributes.modified)
+            adopt(row, nil, since: before.attributes.modified)
         }
     }
 
     /// - Parameter before: the time of change that `row` began from; a write may have set a later one.
-    private func adopt(_ row: DiskRow, profile: Profile?, since before: Int) {
+    private func adopt(_ row: DiskRow, _ below: Below?, since before: Int) {
         state.withLock { state in
             let modified = state.row.attributes.modified
             let failure = state.row.failure
@@ -153,179 +215,143 @@ package final class Disk: Sendable {
             // Set and cleared on its own: a disk may fail while its row is changed.
             state.row.failure = failure
             if row.attributes.modified == before { state.row.attributes.modified = modified }
-            if let profile {
-                state.profile = profile
+            if let below {
+                state.profile = below.profile
+                state.backing = below.backing
                 state.generation += 1
-            }
-        }
-    }
-
-    /// Makes the disk at least `size` bytes; what is new reads as zeros.
-    func grow(to size: Int) throws(Failure) {
-        guard size <= Disks.sizeLimit else {
-            throw Failure(.tooLarge, "a disk may have up to \(Disks.sizeLimit) bytes, not \(size)")
-        }
-        try changeRow { (row) throws(Failure) in row.size = max(row.size, size) }
-    }
-
-    /// Sets the size; growth reads as zeros, what is cut off is gone.
-    package func resize(to size: Int) throws(Failure) {
-        try checkIsWell(view)
-        if size >= self.size { return try grow(to: size) }
-        try shape.withLock { (_) throws(Failure) in
-            var (row, profile) = state.withLock { ($0.row, $0.profile) }
-            row.size = size
-            profile.clip(to: size)
-            let keptBlocks = (size + BlockMap.blockSize - 1) / BlockMap.blockSize
-            try overlay.withAllStripes { () throws(Failure) in
-                let cut = keptBlocks..<Disks.sizeLimit / BlockMap.blockSize
-                try replaceBlocks(cut, row, profile)
-                try overlay.truncate(to: size)
-            }
-        }
-    }
-
-    /// Maps a range of the disk to content, in place of whatever was there. O(1) in its length.
-    ///
-    /// - Throws: `.invalid` if a block would be part old, part new.
-    package func map(_ extent: Extent) throws(Failure) {
-        guard extent.byteCount > 0 else { return }
-        try checkIsWell(view)
-        let blockSize = BlockMap.blockSize
-        guard extent.start % blockSize == 0,
-            extent.end % blockSize == 0 || extent.end >= size
-        else {
-            throw Failure(
-                .invalid,
-                "bytes \(extent.start) to \(extent.end) do not begin and end with a block"
-            )
-        }
-        guard extent.end <= Disks.sizeLimit else {
-            throw Failure(.tooLarge, "a disk may have up to \(Disks.sizeLimit) bytes")
-        }
-        let blocks = extent.start / blockSize..<(extent.end + blockSize - 1) / blockSize
-        try shape.withLock { (_) throws(Failure) in
-            var (row, profile) = state.withLock { ($0.row, $0.profile) }
-            row.size = max(row.size, extent.end)
-            profile.map(extent)
-            guard profile.extents.count <= Profile.extentLimit else {
-                throw Failure(.invalid, "the disk would map to too many pieces of content")
-            }
-            // All stripes: every dirty page is committed, so no other may get one whose data is not
-            // synchronized.
-            try overlay.withAllStripes { () throws(Failure) in
-                guard !overlay.map.all(blocks, are: .absent) else {
-                    try database.update(row, extents: profile.rows)
-                    return adopt(row, profile: profile, since: row.attributes.modified)
+                let new = below.unsettled.filter { new in
+                    !new.isCommitted && !state.unsettled.contains { $0 === new }
                 }
-                try replaceBlocks(blocks, row, profile)
+                state.unsettled += new
             }
         }
     }
 
-    /// Makes written blocks give way to a new profile, durably; the caller holds all stripes.
+    /// What lies below the live overlay, in both forms.
+    struct Below {
+        var profile: Profile
+        var backing: Backing
+        /// Frozen overlays among it whose pages may not be durable.
+        var unsettled: [Overlay] = []
+    }
+
+    /// Changes size and what lies below under the lock that serialises such changes.
     ///
-    /// Order: data on disk, since map pages are committed whole; one transaction with row, extents and
-    /// map; the profile in memory, still behind the blocks; the blocks away. So a reader finds what
-    /// was there or what comes, and never what lay below both.
-    private func replaceBlocks(
-        _ blocks: Range<Int>,
-        _ row: DiskRow,
-        _ profile: Profile
-    ) throws(Failure) {
-        do throws(Failure) {
-            try overlay.synchronizeData()
-        } catch {
-            // The kernel tells of it once: the next flush would find nothing wrong.
-            takeOutOfService(because: error)
-            throw error
+    /// - Parameter body: gets row and below as they are; a later call sees what it committed.
+    func withShape<Value>(
+        _ body: (DiskRow, Below) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        var value: Value?
+        try shape.withLock { (_) throws(Failure) in
+            let (row, below) = state.withLock {
+                ($0.row, Below(profile: $0.profile, backing: $0.backing))
+            }
+            value = try body(row, below)
         }
-        try database.update(
-            row,
-            extents: profile.rows,
-            mapPages: overlay.map.pages(clearing: blocks),
-            durably: true
-        )
-        adopt(row, profile: profile, since: row.attributes.modified)
-        // The pages are dirty again: a flush under way may commit an older state after this one, and
-        // the next flush of the disk sets that right.
-        overlay.map.set(blocks, to: .absent)
-        do throws(Failure) {
-            try overlay.recordWholeMap()
-        } catch {
-            // After a restart of the process the live map would bring the old blocks back.
-            takeOutOfService(because: error)
-            throw error
+        guard let value else { preconditionFailure("the body ran") }
+        return value
+    }
+
+    /// Takes over a row and what lies below, which the database has. Under `withShape`.
+    func adopt(_ row: DiskRow, _ below: Below) {
+        adopt(row, below, since: row.attributes.modified)
+    }
+
+    // MARK: Freezing
+
+    /// The frozen overlay has been committed as such: writes go into `fresh` from now on. The gate is
+    /// closed.
+    func adoptFreeze(_ freeze: StateDatabase.Freeze, fresh: Overlay, below: Below) {
+        state.withLock { state in
+            let frozen = state.overlay
+            // The map of the overlay before it was laid out when that was frozen, or just now.
+            state.backing = Backing(
+                recent: frozen,
+                frozen: below.backing.frozen,
+                profile: below.backing.profile
+            )
+            state.profile = below.profile
+            state.overlay = fresh
+            state.row.overlay = fresh.id
+            state.generation += 1
+            state.unsettled.append(frozen)
         }
     }
 
-    // MARK: Durability
-
-    /// What a flush has to commit: taken before the data is synchronized.
-    struct Flush {
-        let row: DiskRow?
-        let pages: [MapPageRow]
-    }
-
-    /// Makes all answered writes durable in the overlay's file.
-    ///
-    /// - Returns: what must be committed before the flush may be answered.
-    func synchronizeData() throws(Failure) -> Flush {
-        try checkIsWell(view)
-        let pages = overlay.map.takeDirtyPages()
-        let row = state.withLock { state -> DiskRow? in
-            defer { state.isRowAhead = false }
-            return state.isRowAhead ? state.row : nil
+    /// Lays the map of the overlay that was frozen last over those before it; readers do not wait.
+    func mergeRecent() throws(Failure) {
+        try withShape { (row, below) throws(Failure) in
+            guard below.backing.recent != nil else { return }
+            let merged = try below.backing.merged()
+            state.withLock { state in
+                // Nothing a fill was read from has changed, so the generation stays.
+                if state.backing === below.backing { state.backing = merged }
+            }
         }
-        do throws(Failure) {
-            try overlay.synchronizeData()
-        } catch {
-            overlay.map.restoreDirty(pages)
-            takeOutOfService(because: error)
-            throw error
-        }
-        return Flush(row: row, pages: pages)
     }
 
-    /// The commit of what ``synchronizeData()`` gave failed.
-    func flushFailed(_ flush: Flush) {
-        overlay.map.restoreDirty(flush.pages)
-        state.withLock { if flush.row != nil { $0.isRowAhead = true } }
+    /// Reads blocks of one overlay from another that has the same bytes now.
+    func replaceOverlay(_ overlay: Int64, with id: Int64, _ data: File) throws(Failure) {
+        try withShape { (_, below) throws(Failure) in
+            let replaced = try below.backing.replacing(overlay, with: id, data)
+            state.withLock { $0.backing = replaced }
+        }
     }
+
+    // MARK: Service
 
     /// After a failed fdatasync the kernel may have dropped the only copy of answered writes.
-    private func takeOutOfService(because failure: Failure) {
-        let row = state.withLock { state in
-            state.row.failure = "\(failure)"
-            return state.row
-        }
+    func takeOutOfService(because failure: Failure) {
+        state.withLock { $0.row.failure = "\(failure)" }
         // In memory it is out of service in any case; the database may be on the same broken disk.
-        try? database.update(row, durably: true)
+        try? database.setFailure("\(failure)", ofDisk: id)
     }
 
     /// Reads all written blocks from the disk below and puts the disk into service again.
     package func check() throws(Failure) {
-        try overlay.checkReadable()
-        try changeRow { (row) throws(Failure) in row.failure = nil }
+        for overlay in [overlay] + unsettled { try overlay.checkReadable() }
+        try database.setFailure(nil, ofDisk: id)
         state.withLock { $0.row.failure = nil }
     }
-}
 
-extension Profile {
-    /// The extents as the state database keeps them.
-    var rows: [ExtentRow] {
-        extents.map { extent in
-            let descriptor = extent.content.descriptor
-            return ExtentRow(
-                start: extent.start,
-                byteCount: extent.byteCount,
-                root: descriptor.root,
-                contentSize: descriptor.size,
-                segmentSize: descriptor.segmentSize,
-                levels: descriptor.levels,
-                prefix: extent.content.prefix,
-                sourceStart: extent.sourceStart
+    // MARK: Flushing
+
+    /// How far, in nanoseconds, the durable time of change may be behind after a flush.
+    private static let timeInterval = 1_000_000_000
+
+    /// What a flush has to commit: taken before the data is synchronized.
+    func takeForFlush() -> (row: DiskRow?, overlay: Overlay, unsettled: [Overlay]) {
+        state.withLock { state in
+            // A time alone is no reason for a transaction with each flush.
+            let modified = state.row.attributes.modified
+            let isDue =
+                state.isRowAhead
+                && (modified < state.committedTime
+                    || modified - state.committedTime >= Self.timeInterval)
+            if isDue {
+                state.isRowAhead = false
+                state.committedTime = modified
+            }
+            return (
+                isDue ? state.row : nil, state.overlay,
+                state.unsettled.filter { !$0.isSettled }
             )
+        }
+    }
+
+    /// The next flush commits the time of change in any case.
+    func makeTimeDue() { state.withLock { $0.committedTime = 0 } }
+
+    func restoreRowAhead() {
+        state.withLock { state in
+            state.isRowAhead = true
+            state.committedTime = 0
+        }
+    }
+
+    func noteSettled(_ overlays: [Overlay]) {
+        state.withLock { state in
+            state.unsettled.removeAll { overlay in overlays.contains { $0 === overlay } }
         }
     }
 }

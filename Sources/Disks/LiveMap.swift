@@ -29,6 +29,12 @@ struct LiveMap: Sendable {
                 return
             }
         }
+        // Of an overlay without blocks the head says it all, also when it is cut off in the middle.
+        if !FileTree.exists(path), map.pageNumbers.isEmpty {
+            file = try File(path, .createNew)
+            try file.write(header.span, at: 0)
+            return
+        }
         let newPath = "\(path).new"
         try FileTree.remove(newPath)
         let file = try File(newPath, .createNew)
@@ -38,6 +44,13 @@ struct LiveMap: Sendable {
         }
         try FileTree.rename(newPath, to: path)
         self.file = file
+    }
+
+    /// Whether there is a live map of this boot.
+    static func isOf(path: String, overlay: Int64, bootId: String) throws(Failure) -> Bool {
+        guard FileTree.exists(path) else { return false }
+        let header = Self.header(overlay: overlay, bootId: bootId)
+        return try File(path, .readOnly).bytes(at: 0, byteCount: header.count) == header
     }
 
     private static func header(overlay: Int64, bootId: String) -> [UInt8] {
@@ -83,11 +96,10 @@ struct LiveMap: Sendable {
         return pages
     }
 
-    /// Writes the part of the map that holds `range`, as `map` has it now.
+    /// Writes bytes of the map from the one at `first` on.
     ///
     /// The caller keeps others from changing blocks of the same bytes meanwhile.
-    func record(_ range: Range<Int>, of map: BlockMap) throws(Failure) {
-        let (first, bytes) = map.bytes(of: range)
+    func record(_ bytes: [UInt8], at first: Int) throws(Failure) {
         try file.write(bytes.span, at: Self.headerByteCount + first)
     }
 

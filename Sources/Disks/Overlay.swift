@@ -9,38 +9,58 @@ internal import Synchronization
 ///
 /// Order of writes, for an answered write to outlive the process: block bytes into `data`, then the
 /// state into memory and the live map, then the answer. For an answered flush to outlive the power:
-/// dirty pages taken, fdatasync of `data`, durable commit of those pages.
+/// dirty pages taken, fdatasync of `data`, durable commit of those pages. For space to be given back:
+/// the blocks not data any more, in memory and the live map; a durable commit of that; the hole.
+///
+/// A *live* overlay takes a disk's writes. A *frozen* one never changes what it shows; it is *unsettled*
+/// until all of its pages are durable, and its live map counts until then.
 ///
 /// Concurrency: any thread. `stripes` serialise changes of state: a stripe is 1 MiB of disk, so two
 /// stripes never share a byte of the live map. Stripes are taken in ascending order.
 final class Overlay: Sendable {
     let id: Int64
     let map: BlockMap
+    /// The file as others read it, at the disk's own offsets.
+    let source: FrozenMap.Source
+    private let folder: String
     private let data: File
     private let live: LiveMap
     private let stripes: [Stripe]
+    private let freed = Mutex<[Range<Int>]>([])
+    private let settled = Atomic<Bool>(false)
+    private let committed = Atomic<Bool>(false)
 
-    private final class Stripe: Sendable { let lock = Mutex<Void>(()) }
+    private final class Stripe: Sendable { let lock = Guarded<Void>(()) }
 
     private static let blocksPerStripe = 256
     private static let stripeCount = 64
 
     /// Opens the overlay's files, made when absent.
     ///
-    /// - Parameter diskSize: what lies behind it in the files is left from a shrink that was cut off.
+    /// - Parameters:
+    ///   - folder: the overlay's own; the one it is in must be there.
+    ///   - diskSize: what lies behind it in the files is left from a shrink that was cut off.
     init(
         id: Int64,
-        directory: String,
+        folder: String,
         durablePages: [MapPageRow],
         bootId: String,
         diskSize: Int
     ) throws(Failure) {
         self.id = id
-        let path = Self.path(of: id, in: directory)
-        try FileTree.makeDirectory(path, permissions: 0o700)
+        self.folder = folder
+        try FileTree.makeDirectory(folder, permissions: 0o700)
         map = BlockMap(pages: durablePages)
-        data = try File("\(path)/data", .create)
-        live = try LiveMap(path: "\(path)/map", overlay: id, bootId: bootId, map: map)
+        guard map.dataBlockCount == 0 || FileTree.exists(Self.dataPath(folder)) else {
+            throw Failure(
+                .corrupt,
+                "written blocks are missing: \(Self.dataPath(folder))",
+                hint: "restore them from a backup; nothing was removed"
+            )
+        }
+        data = try File(Self.dataPath(folder), .create)
+        source = FrozenMap.Source(overlay: id, data: data, shift: 0)
+        live = try LiveMap(path: Self.mapPath(folder), overlay: id, bootId: bootId, map: map)
         stripes = (0..<Self.stripeCount).map { _ in Stripe() }
         let blockCount = (diskSize + BlockMap.blockSize - 1) / BlockMap.blockSize
         if map.hasBlocks(from: blockCount) {
@@ -49,36 +69,78 @@ final class Overlay: Sendable {
             try live.record(map)
         }
         if try data.size() > diskSize { try data.truncate(to: diskSize) }
+        try findFreed()
     }
 
-    static func path(of id: Int64, in directory: String) -> String {
+    /// What was discarded, and not punched when the process before ended.
+    private func findFreed() throws(Failure) {
+        var offset = 0
+        while let found = try data.nextData(at: offset) {
+            offset = found.upperBound
+            let first = found.lowerBound / BlockMap.blockSize
+            let last = (found.upperBound + BlockMap.blockSize - 1) / BlockMap.blockSize
+            var block = first
+            while block < last {
+                let run = map.run(at: block, limit: last - block)
+                if run.state != .data { noteFreed(block..<block + run.count) }
+                block += run.count
+            }
+        }
+    }
+
+    /// The folder's name is the id in hexadecimal.
+    static func folder(of id: Int64, in directory: String) -> String {
         "\(directory)/\(String(UInt64(bitPattern: id), radix: 16))"
     }
 
+    static func dataPath(_ folder: String) -> String { "\(folder)/data" }
+
+    private static func mapPath(_ folder: String) -> String { "\(folder)/map" }
+
+    /// Whether a frozen overlay's last states may be in its live map only.
+    static func hasLiveMap(_ folder: String, bootId: String, id: Int64) throws(Failure) -> Bool {
+        try LiveMap.isOf(path: mapPath(folder), overlay: id, bootId: bootId)
+    }
+
+    static func removeLiveMap(_ folder: String) throws(Failure) {
+        for path in [mapPath(folder), "\(mapPath(folder)).new"] { try FileTree.remove(path) }
+    }
+
     /// Gives back everything an overlay that nobody refers to has on disk.
-    static func remove(_ id: Int64, in directory: String) throws(Failure) {
-        let path = path(of: id, in: directory)
-        for name in ["data", "map", "map.new"] { try FileTree.remove("\(path)/\(name)") }
-        try FileTree.removeDirectory(path)
+    static func remove(_ folder: String) throws(Failure) {
+        try removeLiveMap(folder)
+        try FileTree.remove(dataPath(folder))
+        try FileTree.removeDirectory(folder)
     }
 
-    // MARK: Reading
+    func removeFiles() throws(Failure) { try Self.remove(folder) }
 
-    /// Appends bytes of blocks that the map says are data.
-    func read(
-        at offset: Int,
-        byteCount: Int,
-        into output: inout OutputSpan<UInt8>
-    ) throws(Failure) {
-        let count = try data.read(at: offset, byteCount: byteCount, into: &output)
-        output.append(repeating: 0, count: byteCount - count)
+    // MARK: Looking
+
+    /// The state of the block at `offset` and how far it goes, at most `limit` bytes.
+    func run(at offset: Int, limit: Int) -> (state: BlockState, byteCount: Int) {
+        let first = offset / BlockMap.blockSize
+        let last = (offset + limit - 1) / BlockMap.blockSize
+        let run = map.run(at: first, limit: last - first + 1)
+        let end = min((first + run.count) * BlockMap.blockSize, offset + limit)
+        return (run.state, end - offset)
     }
 
-    func bytes(at offset: Int, byteCount: Int) throws(Failure) -> [UInt8] {
-        var bytes = try data.bytes(at: offset, byteCount: byteCount)
-        bytes.append(contentsOf: repeatElement(0, count: byteCount - bytes.count))
-        return bytes
+    // MARK: Settling
+
+    /// All pages of a frozen overlay are durable: no flush commits them again. Under `Overlays.settling`.
+    func noteCommitted() { committed.store(true, ordering: .releasing) }
+
+    var isCommitted: Bool { committed.load(ordering: .acquiring) }
+
+    /// A frozen overlay is durable and nothing is to be punched any more: its live map is not needed, and
+    /// the reclaimer may change it.
+    func noteSettled() throws(Failure) {
+        if settled.exchange(true, ordering: .acquiringAndReleasing) { return }
+        try Self.removeLiveMap(folder)
     }
+
+    var isSettled: Bool { settled.load(ordering: .acquiring) }
 
     // MARK: Writing
 
@@ -94,7 +156,9 @@ final class Overlay: Sendable {
         blocks: Range<Int>
     ) throws(Failure) {
         try data.write(bytes, at: offset)
+        CrashPoint.writeData.reached()
         try setState(of: blocks, to: .data)
+        CrashPoint.writeMap.reached()
     }
 
     /// Writes the whole of a block that does not count yet; the caller holds its stripe.
@@ -104,12 +168,11 @@ final class Overlay: Sendable {
 
     /// Changes the state of blocks in the live map and in memory, or in neither.
     func setState(of blocks: Range<Int>, to state: BlockState) throws(Failure) {
-        let before = map.bytes(of: blocks)
-        map.set(blocks, to: state)
+        let change = map.exchange(blocks, to: state)
         do throws(Failure) {
-            try live.record(blocks, of: map)
+            try live.record(change.after, at: change.first)
         } catch {
-            map.restore(before.bytes, from: before.first)
+            map.restore(change.before, from: change.first)
             throw error
         }
     }
@@ -124,6 +187,11 @@ final class Overlay: Sendable {
     ) throws(Failure) -> Value {
         let first = blocks.lowerBound / Self.blocksPerStripe
         let last = (blocks.upperBound - 1) / Self.blocksPerStripe
+        if first == last {
+            return try stripes[first % Self.stripeCount].lock.withLock { (_) throws(Failure) in
+                try body()
+            }
+        }
         let numbers =
             last - first >= Self.stripeCount
             ? Array(0..<Self.stripeCount) : (first...last).map { $0 % Self.stripeCount }.sorted()
@@ -150,7 +218,68 @@ final class Overlay: Sendable {
 
     // MARK: Durability and space
 
-    func synchronizeData() throws(Failure) { try data.synchronizeData() }
+    func synchronizeData() throws(Failure) {
+        try SyncFault.check(data.path)
+        try data.synchronizeData()
+    }
+
+    /// Takes space for a range without making it data.
+    func allocate(_ range: Range<Int>) throws(Failure) {
+        try data.allocate(at: range.lowerBound, byteCount: range.count)
+    }
+
+    /// Blocks that are not data any more: their space goes once that is durable.
+    func noteFreed(_ blocks: Range<Int>) {
+        freed.withLock { freed in
+            if let last = freed.last, last.upperBound == blocks.lowerBound {
+                freed[freed.count - 1] = last.lowerBound..<blocks.upperBound
+            } else {
+                freed.append(blocks)
+            }
+        }
+    }
+
+    var hasFreed: Bool { freed.withLock { !$0.isEmpty } }
+
+    /// What is to be punched after the next durable commit.
+    func takeFreed() -> [Range<Int>] {
+        freed.withLock { freed in
+            defer { freed = [] }
+            return freed
+        }
+    }
+
+    /// The commit failed.
+    func restoreFreed(_ blocks: [Range<Int>]) { freed.withLock { $0 += blocks } }
+
+    /// Frees the space of blocks, but for those that were written again meanwhile.
+    func punch(_ ranges: [Range<Int>]) throws(Failure) {
+        for range in ranges {
+            for start in stride(
+                from: range.lowerBound,
+                to: range.upperBound,
+                by: Self.blocksPerStripe * Self.stripeCount
+            ) {
+                let part =
+                    start..<min(range.upperBound, start + Self.blocksPerStripe * Self.stripeCount)
+                try withStripes(of: part) { () throws(Failure) in
+                    var block = part.lowerBound
+                    while block < part.upperBound {
+                        let run = map.run(at: block, limit: part.upperBound - block)
+                        if run.state != .data { try punch(block..<block + run.count) }
+                        block += run.count
+                    }
+                }
+            }
+        }
+    }
+
+    private func punch(_ blocks: Range<Int>) throws(Failure) {
+        try data.punchHole(
+            at: blocks.lowerBound * BlockMap.blockSize,
+            byteCount: blocks.count * BlockMap.blockSize
+        )
+    }
 
     /// Frees what lies behind `size`; the durable map must not refer to it any more.
     func truncate(to size: Int) throws(Failure) {

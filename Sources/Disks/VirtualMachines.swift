@@ -6,38 +6,61 @@ package import Profiles
 package import Store
 internal import Synchronization
 
-/// The VMs of this node and their disks.
+/// The VMs of this node, their disks and snapshots.
 ///
 /// Every change is in the state database when the call returns; it outlives the process at once and
 /// the power with the next flush of a disk or of the node.
 ///
 /// Concurrency: any thread. `change` serialises changes, so that database and memory agree; `table`
-/// is held for look-ups only. Lock order: change, then a disk's own, then table.
+/// is held for look-ups only. Lock order: change, then turns of the flush queue, then a disk's own,
+/// then table.
 package final class VirtualMachines: Sendable {
-    private let database: StateDatabase
-    private let overlaysDirectory: String
-    private let bootId: String
-    private let reserve: SpaceReserve
+    let database: StateDatabase
+    let overlays: Overlays
+    let reserve: SpaceReserve
+    let logger: Logger
     package let flushQueue: FlushQueue
-    private let table = Mutex<[String: VirtualMachine]>([:])
-    private let change = Mutex<Void>(())
+    let table = Mutex<[String: VirtualMachine]>([:])
+    let change = Mutex<Void>(())
     /// Deleted disks that someone still has open.
-    private let unlinked = Mutex<[Int64: Disk]>([:])
+    let unlinked = Mutex<[Int64: Disk]>([:])
+    /// Disks of deleted snapshots that someone still has open.
+    let openDeleted = Mutex<[SnapshotDisk]>([])
+    /// Moments of disks that copies under way hold on to.
+    let pinned = Mutex<[WeakPin]>([])
+    let reclaiming = OverlayReclaiming()
+    /// Counts what may make an overlay needed that was not: the reclaimer looks again then.
+    let references = Atomic<Int>(0)
+    /// Where written blocks of new VMs are kept that name no place; nil for the state directory.
+    package let defaultOverlayDirectory: String?
 
-    /// - Parameter content: gives the reader of a content; extents with the same content share one.
+    struct WeakPin: Sendable { weak let view: PinnedView? }
+
+    /// - Parameters:
+    ///   - overlayPlace: a directory for the written blocks of new VMs; nil for `overlaysDirectory`.
+    ///   - content: gives the reader of a content; extents with the same content share one.
     package init(
         database: StateDatabase,
         overlaysDirectory: String,
         bootId: String,
         reserve: SpaceReserve,
         logger: Logger,
-        content: (ContentDescriptor, Name) -> SegmentedContent
+        overlayPlace: String? = nil,
+        content: @escaping @Sendable (ContentDescriptor, Name) -> SegmentedContent
     ) throws(Failure) {
         self.database = database
-        self.overlaysDirectory = overlaysDirectory
-        self.bootId = bootId
         self.reserve = reserve
-        flushQueue = FlushQueue(database: database)
+        self.logger = logger
+        overlays = Overlays(
+            database: database,
+            directory: overlaysDirectory,
+            bootId: bootId,
+            content: content
+        )
+        flushQueue = FlushQueue(overlays, logger: logger)
+        defaultOverlayDirectory = try overlayPlace.map { (place) throws(Failure) in
+            try OverlayPlace.directory(in: place, home: try database.homeId())
+        }
         try FileTree.makeDirectory(overlaysDirectory, permissions: 0o700)
         let found = try FileTree.names(in: overlaysDirectory)
         guard found.isEmpty || !database.isNew else {
@@ -47,13 +70,40 @@ package final class VirtualMachines: Sendable {
                 hint: "restore state.sqlite from a backup; nothing was removed"
             )
         }
+        try dropUnfinished()
+        let machines = try loadMachines()
+        table.withLock { table in
+            for machine in machines { table[machine.name] = machine }
+        }
+        try removeOrphans()
+        overlays.onSettled { [weak self] in
+            if let self, self.reclaiming.noteSettled() { self.requestReclaim() }
+        }
+    }
+
+    /// What had begun when the process before ended and was not answered.
+    private func dropUnfinished() throws(Failure) {
+        let unfinished = try database.snapshots().filter { !$0.isComplete }
+        if !unfinished.isEmpty {
+            logger.notice(
+                "snapshots that were not answered are dropped",
+                metadata: ["names": "\(unfinished.map(\.name).joined(separator: ", "))"]
+            )
+            try reserve.lend { () throws(Failure) in
+                try database.deleteSnapshots(unfinished.map(\.id))
+            }
+        }
+        try database.deleteOrphanMapPages()
+    }
+
+    private func loadMachines() throws(Failure) -> [VirtualMachine] {
         var byId: [Int64: VirtualMachine] = [:]
         for row in try database.vms() { byId[row.id] = VirtualMachine(row) }
-        var overlays: Set<String> = []
+        var layout = try OverlayLayout(overlays)
         for row in try database.disks() {
-            overlays.insert(Overlay.path(of: row.overlay, in: overlaysDirectory))
             do throws(Failure) {
-                byId[row.vm]?.disks[row.name] = try reopen(row, content)
+                let isMoved = byId[row.vm]?.movedAs != nil
+                byId[row.vm]?.disks[row.name] = try reopen(row, isReadOnly: isMoved, &layout)
             } catch {
                 // One bad disk must not keep all others from their VMs. Its files stay.
                 logger.critical(
@@ -63,66 +113,101 @@ package final class VirtualMachines: Sendable {
                         "cause": "\(error)",
                     ]
                 )
+                byId[row.vm]?.missingDisks[row.name] = "\(error)"
             }
         }
-        table.withLock { table in
-            for vm in byId.values { table[vm.name] = vm }
+        let disks = Dictionary(grouping: try database.snapshotDisks(), by: \.snapshot)
+        for row in try database.snapshots() {
+            var snapshot = Snapshot(
+                id: row.id,
+                name: row.name,
+                created: row.created,
+                isComplete: true
+            )
+            for disk in disks[row.id] ?? [] {
+                snapshot.disks[disk.name] = SnapshotDisk(disk, overlays)
+            }
+            byId[row.vm]?.allSnapshots[row.name] = snapshot
         }
-        try database.deleteOrphanMapPages()
-        try removeOrphans(keeping: overlays, logger)
+        return Array(byId.values)
     }
 
     private func reopen(
         _ row: DiskRow,
-        _ content: (ContentDescriptor, Name) -> SegmentedContent
+        isReadOnly: Bool,
+        _ layout: inout OverlayLayout
     ) throws(Failure) -> Disk {
-        let extents = try database.extents(of: row.id).map { extent in
-            Extent(
-                start: extent.start,
-                byteCount: extent.byteCount,
-                content: content(
-                    ContentDescriptor(
-                        root: extent.root,
-                        size: extent.contentSize,
-                        segmentSize: extent.segmentSize,
-                        levels: extent.levels
-                    ),
-                    extent.prefix
-                ),
-                sourceStart: extent.sourceStart
-            )
-        }
+        let overlayRow = try layout.row(of: row.overlay)
+        let shown = try layout.below(row.overlay)
         // The disk below may be full, and opening may have to write a live map.
         return try reserve.lend { () throws(Failure) in
-            try open(row, Profile(extents: extents))
+            try open(
+                row,
+                in: overlayRow.directory,
+                profile: Profile(extents: overlays.extents(layout.extents(of: row.overlay))),
+                backing: shown.backing,
+                unsettled: shown.unsettled,
+                isReadOnly: isReadOnly
+            )
         }
     }
 
-    private func open(_ row: DiskRow, _ profile: Profile) throws(Failure) -> Disk {
+    /// Opens a disk with its live overlay, whose files are made when absent.
+    func open(
+        _ row: DiskRow,
+        in directory: String?,
+        profile: Profile,
+        backing: Backing,
+        unsettled: [Overlay] = [],
+        isReadOnly: Bool = false
+    ) throws(Failure) -> Disk {
         guard (0...Disks.sizeLimit).contains(row.size) else {
             throw Failure(
                 .tooLarge,
                 "disk \(row.name) cannot have \(row.size) bytes; up to \(Disks.sizeLimit) are allowed"
             )
         }
-        let overlay = try Overlay(
-            id: row.overlay,
-            directory: overlaysDirectory,
-            durablePages: try database.mapPages(of: row.overlay),
-            bootId: bootId,
+        let overlay = try overlays.openLive(
+            OverlayRow(id: row.overlay, size: row.size, directory: directory),
+            pages: try database.mapPages(of: row.overlay),
             diskSize: row.size
         )
-        return Disk(row: row, profile: profile, overlay: overlay, database: database)
+        return Disk(
+            row: row,
+            profile: profile,
+            overlay: overlay,
+            backing: backing,
+            unsettled: unsettled,
+            isReadOnly: isReadOnly,
+            database: database
+        )
     }
 
-    /// Overlays of disks that were deleted, or never came to be, when the process ended.
-    private func removeOrphans(keeping kept: Set<String>, _ logger: Logger) throws(Failure) {
-        for name in try FileTree.names(in: overlaysDirectory) {
-            guard let bits = UInt64(name, radix: 16) else { continue }
-            let id = Int64(bitPattern: bits)
-            guard !kept.contains(Overlay.path(of: id, in: overlaysDirectory)) else { continue }
-            logger.info("removed the overlay of a deleted disk", metadata: ["overlay": "\(name)"])
-            try Overlay.remove(id, in: overlaysDirectory)
+    /// Files of overlays that were deleted, or never came to be, when the process ended.
+    ///
+    /// Outside of the state directory they are only told of: a copy of this state may use the same
+    /// place, and what looks like nobody's may be its.
+    private func removeOrphans() throws(Failure) {
+        let rows = try database.overlays()
+        let kept = Set(rows.map(overlays.folder))
+        for directory in Set(rows.compactMap(\.directory)).union([overlays.directory])
+        where FileTree.exists(directory) {
+            for name in try FileTree.names(in: directory) {
+                let folder = "\(directory)/\(name)"
+                guard UInt64(name, radix: 16) != nil, !kept.contains(folder) else { continue }
+                guard directory == overlays.directory else {
+                    logger.warning(
+                        "written blocks that no VM of this node refers to",
+                        metadata: [
+                            "folder": "\(folder)",
+                            "remedy": "remove it if no copy of this state does",
+                        ]
+                    )
+                    continue
+                }
+                logger.info("removed an overlay of nobody", metadata: ["overlay": "\(name)"])
+                try Overlay.remove(folder)
+            }
         }
     }
 }
@@ -136,6 +221,14 @@ extension VirtualMachines {
 
     package func machine(named name: String) -> VirtualMachine? { table.withLock { $0[name] } }
 
+    /// The VM, or a failure that says so.
+    package func existing(_ name: String) throws(Failure) -> VirtualMachine {
+        guard let machine = machine(named: name) else {
+            throw Failure(.notFound, "there is no VM named \(name)", hint: "see: ccnfs vms")
+        }
+        return machine
+    }
+
     package func disk(_ name: String, of machine: String) -> Disk? {
         table.withLock { $0[machine]?.disks[name] }
     }
@@ -144,268 +237,23 @@ extension VirtualMachines {
         table.withLock { table in table.values.first { $0.id == id } }
     }
 
-    /// The content that some disk maps to: must not be freed.
-    package func contentsInUse() -> [SegmentedContent] {
-        let disks =
-            all().flatMap { Array($0.disks.values) } + unlinked.withLock { Array($0.values) }
-        return disks.flatMap { $0.profile.extents.map(\.content) }
-    }
-}
-
-// MARK: - Changing
-
-extension VirtualMachines {
-    /// Makes a VM, with its disks when it is deployed from a template; all of it or nothing.
-    @discardableResult
-    package func make(
-        named name: String,
-        attributes: OwnedAttributes,
-        template: Name? = nil,
-        templateVersion: Int? = nil,
-        disks: [NewDisk] = []
-    ) throws(Failure) -> VirtualMachine {
-        try Self.check(machineName: name)
-        return try change.withLock { (_) throws(Failure) in
-            guard machine(named: name) == nil else {
-                throw Failure(.exists, "there is a VM named \(name) already")
-            }
-            try checkRoom(for: disks.count)
-            let row = VMRow(
-                id: Self.newId(),
-                name: name,
-                attributes: attributes,
-                created: attributes.modified / 1_000_000_000,
-                template: template,
-                templateVersion: templateVersion
-            )
-            var machine = VirtualMachine(row)
-            var rows: [(disk: DiskRow, extents: [ExtentRow])] = []
-            for disk in disks {
-                try Self.check(diskName: disk.name)
-                let diskRow = DiskRow(
-                    id: Self.newId(),
-                    vm: row.id,
-                    name: disk.name,
-                    size: disk.size,
-                    attributes: disk.attributes,
-                    overlay: Self.newId()
-                )
-                rows.append((disk: diskRow, extents: disk.profile.rows))
-                machine.disks[disk.name] = try open(diskRow, disk.profile)
-            }
-            try database.insert(row, disks: rows)
-            table.withLock { $0[name] = machine }
-            return machine
-        }
+    /// The directory for written blocks in a place that a VM names.
+    package func overlayDirectory(in place: String) throws(Failure) -> String {
+        try OverlayPlace.directory(in: place, home: try database.homeId())
     }
 
-    package struct NewDisk: Sendable {
-        package let name: String
-        /// Bytes.
-        package let size: Int
-        package let attributes: OwnedAttributes
-        package let profile: Profile
-
-        package init(name: String, size: Int, attributes: OwnedAttributes, profile: Profile) {
-            self.name = name
-            self.size = size
-            self.attributes = attributes
-            self.profile = profile
-        }
+    /// Live disks, also deleted ones that are open.
+    func allDisks() -> [Disk] {
+        all().flatMap { Array($0.disks.values) } + unlinked.withLock { Array($0.values) }
     }
 
-    /// Makes an empty disk in a VM.
-    package func makeDisk(
-        named name: String,
-        in machineName: String,
-        attributes: OwnedAttributes
-    ) throws(Failure) -> Disk {
-        try Self.check(diskName: name)
-        return try change.withLock { (_) throws(Failure) in
-            guard let machine = machine(named: machineName) else {
-                throw Failure(.notFound, "there is no VM named \(machineName)")
-            }
-            guard machine.disks[name] == nil else {
-                throw Failure(.exists, "VM \(machineName) has a disk \(name) already")
-            }
-            try checkRoom(for: 1)
-            let row = DiskRow(
-                id: Self.newId(),
-                vm: machine.id,
-                name: name,
-                size: 0,
-                attributes: attributes,
-                overlay: Self.newId()
-            )
-            let disk = try open(row, Profile())
-            try database.insert(row)
-            table.withLock { $0[machineName]?.disks[name] = disk }
-            return disk
-        }
+    /// The content that some disk or snapshot maps to: must not be freed.
+    package func contentsInUse() throws(Failure) -> [SegmentedContent] {
+        let rows = try database.extents().values.flatMap(\.self)
+        let durable = overlays.extents(rows).compactMap(\.content)
+        return durable + allDisks().flatMap(\.contents)
+            + pinnedViews().flatMap { $0.source.backing.profile.extents.compactMap(\.content) }
     }
 
-    /// Removes a VM that has no disks.
-    package func remove(_ name: String) throws(Failure) {
-        try change.withLock { (_) throws(Failure) in
-            guard let machine = machine(named: name) else {
-                throw Failure(.notFound, "there is no VM named \(name)")
-            }
-            guard machine.disks.isEmpty else {
-                throw Failure(
-                    .notEmpty,
-                    "VM \(name) has disks: \(machine.disks.keys.sorted().joined(separator: ", "))"
-                )
-            }
-            try reserve.lend { () throws(Failure) in try database.deleteVM(machine.id) }
-            table.withLock { $0[name] = nil }
-        }
-    }
-
-    /// Removes a disk; who has it open keeps it until closing.
-    package func removeDisk(_ name: String, of machineName: String) throws(Failure) {
-        let removed = try change.withLock { (_) throws(Failure) -> Disk in
-            guard let disk = disk(name, of: machineName) else {
-                throw Failure(.notFound, "VM \(machineName) has no disk \(name)")
-            }
-            try reserve.lend { () throws(Failure) in try database.deleteDisk(disk.row) }
-            table.withLock { $0[machineName]?.disks[name] = nil }
-            unlinked.withLock { $0[disk.id] = disk }
-            return disk
-        }
-        try reclaimIfClosed(removed)
-    }
-
-    /// Frees the files of a deleted disk that nobody has open; called at each last close.
-    package func reclaimIfClosed(_ disk: Disk) throws(Failure) {
-        let isReclaimed = unlinked.withLock { unlinked in
-            guard unlinked[disk.id] != nil, !disk.isOpen else { return false }
-            unlinked[disk.id] = nil
-            return true
-        }
-        if isReclaimed { try Overlay.remove(disk.overlayId, in: overlaysDirectory) }
-    }
-
-    package func rename(_ name: String, to newName: String) throws(Failure) {
-        try Self.check(machineName: newName)
-        try change.withLock { (_) throws(Failure) in
-            guard var machine = machine(named: name) else {
-                throw Failure(.notFound, "there is no VM named \(name)")
-            }
-            guard name != newName else { return }
-            guard self.machine(named: newName) == nil else {
-                throw Failure(.exists, "there is a VM named \(newName) already")
-            }
-            machine.name = newName
-            try database.update(machine.row)
-            table.withLock { [machine] table in
-                table[name] = nil
-                table[newName] = machine
-            }
-        }
-    }
-
-    /// Renames a disk, also into another VM; a disk of that name there is an error.
-    package func renameDisk(
-        _ name: String,
-        of machineName: String,
-        to newName: String,
-        of newMachineName: String
-    ) throws(Failure) {
-        try Self.check(diskName: newName)
-        try change.withLock { (_) throws(Failure) in
-            guard let disk = disk(name, of: machineName) else {
-                throw Failure(.notFound, "VM \(machineName) has no disk \(name)")
-            }
-            guard let target = machine(named: newMachineName) else {
-                throw Failure(.notFound, "there is no VM named \(newMachineName)")
-            }
-            if name == newName, machineName == newMachineName { return }
-            guard target.disks[newName] == nil else {
-                throw Failure(.exists, "VM \(newMachineName) has a disk \(newName) already")
-            }
-            try disk.rename(to: newName, vm: target.id)
-            table.withLock { table in
-                table[machineName]?.disks[name] = nil
-                table[newMachineName]?.disks[newName] = disk
-            }
-        }
-    }
-
-    package func setAttributes(
-        of name: String,
-        _ body: (inout OwnedAttributes) -> Void
-    ) throws(Failure) {
-        try change.withLock { (_) throws(Failure) in
-            guard var machine = machine(named: name) else {
-                throw Failure(.notFound, "there is no VM named \(name)")
-            }
-            body(&machine.attributes)
-            try database.update(machine.row)
-            table.withLock { [machine] in $0[name] = machine }
-        }
-    }
-
-    /// Says what a VM was deployed from, when that was seen: its first clone of a template's disk.
-    package func noteTemplate(_ template: Name, version: Int, of id: Int64) throws(Failure) {
-        try change.withLock { (_) throws(Failure) in
-            guard var machine = machine(id: id), machine.template == nil else { return }
-            machine.template = template
-            machine.templateVersion = version
-            try database.update(machine.row)
-            table.withLock { [machine] in $0[machine.name] = machine }
-        }
-    }
-
-    /// Every change so far is on disk when this returns.
-    package func synchronizeNames() throws(Failure) { try database.synchronize() }
-
-    /// Makes everything of every disk durable; for an orderly end.
-    package func flushAll() async -> [Failure] {
-        var failures: [Failure] = []
-        for machine in all() {
-            for disk in machine.disks.values {
-                do throws(Failure) { try await flushQueue.flush(disk) } catch {
-                    failures.append(error)
-                }
-            }
-        }
-        return failures
-    }
-}
-
-// MARK: - Names and limits
-
-extension VirtualMachines {
-    package static func check(machineName name: String) throws(Failure) {
-        try check(name, "VM")
-    }
-
-    package static func check(diskName name: String) throws(Failure) {
-        try check(name, "disk")
-        guard name != "vm.json" else {
-            throw Failure(.invalid, "vm.json is what ccnfs says of a VM and cannot be a disk")
-        }
-    }
-
-    private static func check(_ name: String, _ what: String) throws(Failure) {
-        guard !name.isEmpty, name.utf8.count <= 255, !name.hasPrefix("."), !name.hasPrefix("@"),
-            !name.contains("/"), !name.unicodeScalars.contains(where: { $0.value < 32 })
-        else {
-            throw Failure(
-                .invalid,
-                "\"\(name)\" cannot name a \(what): 1 to 255 bytes, not beginning with . or @, "
-                    + "without / and control characters"
-            )
-        }
-    }
-
-    private func checkRoom(for count: Int) throws(Failure) {
-        let disks = table.withLock { $0.values.reduce(0) { $0 + $1.disks.count } }
-        guard disks + count <= Disks.diskLimit else {
-            throw Failure(.tooLarge, "a node may have up to \(Disks.diskLimit) disks")
-        }
-    }
-
-    /// Random, so that a new disk is never taken for an old one by what keeps ids.
-    private static func newId() -> Int64 { Int64.random(in: 1...Int64.max) }
+    func pinnedViews() -> [PinnedView] { pinned.withLock { $0.compactMap(\.view) } }
 }

@@ -9,14 +9,27 @@ extension Session {
     private static let writeAttemptLimit = 4
 
     func open(_ reply: consuming sending Reply, _ inode: UInt64, _ info: fuse_file_info) {
-        let opened: Tree.Opened
-        do throws(Failure) {
-            let isWriter = info.flags & O_ACCMODE != O_RDONLY
-            opened = try tree.open(inode, forWriting: isWriter)
-        } catch {
-            return reply.fail(error)
+        let isWriter = info.flags & O_ACCMODE != O_RDONLY
+        let truncates = info.flags & O_TRUNC != 0
+        if !truncates, tree.opensAtOnce(inode) {
+            let opened: Tree.Opened
+            do throws(Failure) {
+                opened = try tree.open(inode, forWriting: isWriter)
+            } catch {
+                return reply.fail(error)
+            }
+            return reply.opened(Self.info(info, opened))
         }
-        reply.opened(Self.info(info, opened))
+        answeringAside(reply) { [tree] () throws(Failure) in
+            try tree.open(inode, forWriting: isWriter, truncates: truncates)
+        } _: { reply, opened in
+            reply.opened(Self.info(info, opened))
+        }
+    }
+
+    func flush(_ reply: consuming sending Reply, _ handle: UInt64) {
+        tree.noteFlush(handle)
+        reply.done()
     }
 
     func release(_ reply: consuming sending Reply, _ handle: UInt64) {
@@ -62,7 +75,7 @@ extension Session {
     }
 
     /// Lets a request wait for the network, away from the worker threads and not too many at once.
-    private func park<Value: Sendable>(
+    func park<Value: Sendable>(
         _ reply: consuming sending Reply,
         _ inode: UInt64,
         _ body: @escaping @Sendable (Tree) async throws(Failure) -> Value,
@@ -168,12 +181,11 @@ extension Session {
     }
 
     func synchronizeNames(_ reply: consuming sending Reply) {
-        do throws(Failure) {
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.synchronizeNames()
-        } catch {
-            return reply.fail(error)
+        } _: { reply, _ in
+            reply.done()
         }
-        reply.done()
     }
 
     // MARK: Ranges
@@ -186,19 +198,76 @@ extension Session {
         _ targetOffset: Int,
         _ byteCount: Int
     ) {
-        let count: Int
-        do throws(Failure) {
-            count = try tree.cloneRange(
+        answeringAside(reply) { [tree] () throws(Failure) in
+            try tree.cloneRange(
                 from: source,
                 at: sourceOffset,
                 to: target,
                 at: targetOffset,
                 byteCount: byteCount
             )
-        } catch {
-            return reply.fail(error)
+        } _: { reply, count in
+            reply.copied(count)
         }
-        reply.copied(count)
+    }
+
+    /// Modes of fallocate(2) that are offered; linux/falloc.h.
+    private enum AllocationMode {
+        static let keepSize: Int32 = 0x01
+        static let punchHole: Int32 = 0x02
+        static let zeroRange: Int32 = 0x10
+    }
+
+    func allocate(
+        _ reply: consuming sending Reply,
+        _ inode: UInt64,
+        _ handle: UInt64,
+        _ range: Range<Int>,
+        _ mode: Int32
+    ) {
+        let keepsSize = mode & AllocationMode.keepSize != 0
+        let what: Tree.Reservation
+        switch mode & ~AllocationMode.keepSize {
+        case 0: what = .allocate
+        case AllocationMode.zeroRange: what = .zero
+        case AllocationMode.punchHole where keepsSize: what = .zero
+        default: return reply.fail(errno: EOPNOTSUPP)
+        }
+        answeringAside(reply) { [tree] () throws(Failure) in
+            try tree.reserve(handle, range, what, keepsSize: keepsSize)
+        } _: { [self] reply, residency in
+            if case .complete = residency { return reply.done() }
+            park(reply, inode) { (tree) throws(Failure) in
+                try await Self.fillAndReserve(tree, handle, range, what, keepsSize: keepsSize)
+            } answer: { reply, _ in
+                reply.done()
+            }
+        }
+    }
+
+    private static func fillAndReserve(
+        _ tree: Tree,
+        _ handle: UInt64,
+        _ range: Range<Int>,
+        _ what: Tree.Reservation,
+        keepsSize: Bool
+    ) async throws(Failure) {
+        for _ in 0..<writeAttemptLimit {
+            let fills = try await tree.fills(
+                handle,
+                forWriteAt: range.lowerBound,
+                byteCount: range.count
+            )
+            let residency = try tree.reserve(
+                handle,
+                range,
+                what,
+                keepsSize: keepsSize,
+                fills: fills
+            )
+            if case .complete = residency { return }
+        }
+        throw Failure(.busy, "the disk's profile keeps changing under a fallocate")
     }
 
     func seek(

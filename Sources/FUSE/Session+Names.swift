@@ -1,4 +1,5 @@
 internal import CFUSE
+internal import Dispatch
 internal import Failures
 internal import Glibc
 internal import Namespace
@@ -22,6 +23,23 @@ extension Session {
             return reply.fail(error)
         }
         send(reply, value)
+    }
+
+    /// The same, away from the threads that answer reads and writes.
+    func answeringAside<Value: Sendable>(
+        _ reply: consuming sending Reply,
+        _ body: @escaping @Sendable () throws(Failure) -> Value,
+        _ send: @escaping @Sendable (consuming sending Reply, Value) -> Void
+    ) {
+        let pending = PendingReply(reply)
+        changes.async {
+            do throws(Failure) {
+                let value = try body()
+                if let reply = pending.take() { send(reply, value) }
+            } catch {
+                pending.take()?.fail(error)
+            }
+        }
     }
 
     func lookUp(_ reply: consuming sending Reply, _ parent: UInt64, _ name: String) {
@@ -48,13 +66,33 @@ extension Session {
     func setAttributes(
         _ reply: consuming sending Reply,
         _ inode: UInt64,
-        _ changes: AttributeChanges
+        _ changes: AttributeChanges,
+        _ handle: UInt64?
     ) {
-        answering(reply) { () throws(Failure) in
-            try tree.setAttributes(of: inode, changes)
-        } _: { reply, attributes in
-            reply.attributes(attributes.raw, timeoutSeconds: Self.changingSeconds)
+        guard let size = changes.size else {
+            return answering(reply) { () throws(Failure) in
+                try tree.setAttributes(of: inode, changes, handle: handle)
+            } _: { reply, attributes in
+                Self.send(attributes, to: reply)
+            }
         }
+        answeringAside(reply) { [tree] () throws(Failure) in
+            try tree.setAttributes(of: inode, changes, handle: handle)
+        } _: { [self] reply, attributes in
+            if attributes != nil { return Self.send(attributes, to: reply) }
+            park(reply, inode) { (tree) throws(Failure) in
+                let fills = try await tree.fills(inode, forResizeTo: size)
+                return try tree.setAttributes(of: inode, changes, handle: handle, fills: fills)
+            } answer: { reply, attributes in
+                Self.send(attributes, to: reply)
+            }
+        }
+    }
+
+    private static func send(_ attributes: NodeAttributes?, to reply: consuming sending Reply) {
+        // What was fetched is gone again: the disk's profile changed meanwhile.
+        guard let attributes else { return reply.fail(errno: EAGAIN) }
+        reply.attributes(attributes.raw, timeoutSeconds: changingSeconds)
     }
 
     func readLink(_ reply: consuming sending Reply, _ inode: UInt64) {
@@ -72,7 +110,7 @@ extension Session {
         _ mode: mode_t,
         _ caller: Caller
     ) {
-        answering(reply) { () throws(Failure) in
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.makeDirectory(name, in: parent, mode: mode, by: caller)
         } _: { reply, found in
             reply.entry(Self.entry(found))
@@ -80,7 +118,7 @@ extension Session {
     }
 
     func removeDirectory(_ reply: consuming sending Reply, _ parent: UInt64, _ name: String) {
-        answering(reply) { () throws(Failure) in
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.removeDirectory(name, in: parent)
         } _: { reply, _ in
             reply.done()
@@ -88,7 +126,7 @@ extension Session {
     }
 
     func removeFile(_ reply: consuming sending Reply, _ parent: UInt64, _ name: String) {
-        answering(reply) { () throws(Failure) in
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.removeFile(name, in: parent)
         } _: { reply, _ in
             reply.done()
@@ -105,7 +143,7 @@ extension Session {
     ) {
         // RENAME_NOREPLACE is what a rename here always does; the others are not offered.
         guard flags & ~1 == 0 else { return reply.fail(errno: EINVAL) }
-        answering(reply) { () throws(Failure) in
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.rename(name, in: parent, to: newName, in: newParent)
         } _: { reply, _ in
             reply.done()
@@ -120,7 +158,7 @@ extension Session {
         _ caller: Caller,
         _ info: fuse_file_info
     ) {
-        answering(reply) { () throws(Failure) in
+        answeringAside(reply) { [tree] () throws(Failure) in
             try tree.makeFile(name, in: parent, mode: mode, by: caller)
         } _: { reply, made in
             reply.created(Self.entry(made.found), Self.info(info, made.opened))
@@ -197,6 +235,8 @@ extension Session {
         _ name: String,
         _ room: Int
     ) {
+        // What the kernel asks on its own (security.capability, before a write) must not cost a task.
+        guard name.hasPrefix(Tree.attributePrefix) else { return reply.fail(errno: ENODATA) }
         let pending = PendingReply(reply)
         Task {
             do throws(Failure) {

@@ -23,9 +23,10 @@ extension Session {
         unsafe ops.getattr = { request, inode, _ in
             unsafe answer(request) { $0.attributes($1, inode) }
         }
-        unsafe ops.setattr = { request, inode, attributes, mask, _ in
+        unsafe ops.setattr = { request, inode, attributes, mask, info in
             let changes = unsafe AttributeChanges(attributes, mask)
-            unsafe answer(request) { $0.setAttributes($1, inode, changes) }
+            let handle = unsafe info?.pointee.fh
+            unsafe answer(request) { $0.setAttributes($1, inode, changes, handle) }
         }
         unsafe ops.readlink = { request, inode in
             unsafe answer(request) { $0.readLink($1, inode) }
@@ -64,6 +65,16 @@ extension Session {
         unsafe ops.open = { request, inode, info in
             let info = unsafe value(info)
             unsafe answer(request) { $0.open($1, inode, info) }
+        }
+        unsafe ops.flush = { request, _, info in
+            let info = unsafe value(info)
+            unsafe answer(request) { $0.flush($1, info.fh) }
+        }
+        unsafe ops.fallocate = { request, inode, mode, offset, length, info in
+            let info = unsafe value(info)
+            unsafe answer(request) {
+                $0.allocate($1, inode, info.fh, Int(offset)..<Int(offset + length), mode)
+            }
         }
         unsafe ops.release = { request, _, info in
             let info = unsafe value(info)

@@ -1,4 +1,5 @@
 internal import CFUSE
+internal import Dispatch
 package import Failures
 internal import Files
 internal import Glibc
@@ -17,6 +18,8 @@ package final class Session: @unchecked Sendable {
     let tree: Tree
     let logger: Logger
     let buffers = BufferPool()
+    /// For what may wait for a disk or a lock: threads that answer reads and writes do not.
+    let changes = DispatchQueue(label: "ccnfs.changes", attributes: .concurrent)
     private let mountPoint: String
     private let handle: OpaquePointer
 
@@ -148,8 +151,8 @@ package final class Session: @unchecked Sendable {
         unsafe connection.pointee.max_write = UInt32(BufferPool.bufferByteCount)
         unsafe connection.pointee.max_background = Self.backgroundLimit
         unsafe connection.pointee.congestion_threshold = Self.backgroundLimit * 3 / 4
-        // Truncation comes as its own request; it is a change of the profile, not a flag of open.
-        refuse(FUSE_CAP_ATOMIC_O_TRUNC)
+        // FUSE_CAP_ATOMIC_O_TRUNC stays: as a request of its own the truncation would come when the
+        // opener counts as one who has the disk open already.
         // An answered write must outlive this process: nothing may stay in the kernel.
         refuse(FUSE_CAP_WRITEBACK_CACHE)
         // Unadvertised, so that the kernel itself keeps two openers of a disk apart.
@@ -164,5 +167,6 @@ package final class Session: @unchecked Sendable {
 
 /// What libfuse keeps as user data. Lives as long as the process: libfuse never says when it is done.
 final class SessionBox {
-    weak var session: Session?
+    /// Strong: a weak reference costs two atomic operations on a shared word with every request.
+    var session: Session?
 }

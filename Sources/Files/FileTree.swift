@@ -55,6 +55,14 @@ package enum FileTree {
         }
     }
 
+    /// Removes a file, or a directory with everything in it; one that is not there is no error.
+    package static func removeAll(_ path: String) throws(Failure) {
+        guard let status = try status(of: path) else { return }
+        guard status.kind == .directory else { return try remove(path) }
+        for name in try names(in: path) { try removeAll("\(path)/\(name)") }
+        try removeDirectory(path)
+    }
+
     package static func rename(_ from: String, to: String) throws(Failure) {
         _ = try systemCall("cannot rename \(from) to \(to)") {
             unsafe Glibc.rename(from, to)
@@ -82,6 +90,28 @@ package enum FileTree {
         }
         return names.sorted()
     }
+
+    /// Copies a file, holes as holes, on disk when this returns.
+    ///
+    /// - Returns: the bytes that the copy takes on disk.
+    package static func copySparse(_ from: String, to: String) throws(Failure) -> Int {
+        let source = try File(from, .readOnly)
+        let target = try File(to, .createNew)
+        var offset = 0
+        while let data = try source.nextData(at: offset) {
+            for start in stride(from: data.lowerBound, to: data.upperBound, by: copyByteCount) {
+                let count = min(copyByteCount, data.upperBound - start)
+                let bytes = try source.bytes(at: start, byteCount: count)
+                try target.write(bytes.span, at: start)
+            }
+            offset = data.upperBound
+        }
+        try target.truncate(to: try source.size())
+        try target.synchronizeData()
+        return try target.status().allocatedByteCount
+    }
+
+    private static let copyByteCount = 1 << 20
 
     /// New, renamed and removed names of a directory reach the disk before this returns.
     package static func synchronizeDirectory(_ path: String) throws(Failure) {
@@ -133,6 +163,16 @@ package enum FileTree {
             totalByteCount: Int(raw.f_blocks) * unit,
             availableByteCount: Int(raw.f_bavail) * unit
         )
+    }
+
+    /// Whether the filesystem that holds `path` is gone with the power (tmpfs, ramfs).
+    package static func livesInMemory(_ path: String) throws(Failure) -> Bool {
+        var type = 0
+        _ = try systemCall("cannot look at the filesystem of \(path)") {
+            unsafe clinux_filesystem_type(path, &type)
+        }
+        // TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h.
+        return [0x0102_1994, 0x8584_58f6].contains(type)
     }
 
     /// The path without symbolic links and dots; the file must be there.

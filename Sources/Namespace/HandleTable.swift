@@ -1,7 +1,7 @@
 internal import CCNx
 internal import Disks
+internal import Files
 internal import Profiles
-internal import Synchronization
 
 /// An open file or directory.
 enum Handle: Sendable {
@@ -9,7 +9,8 @@ enum Handle: Sendable {
     case content(SegmentedContent, template: Name, version: Int, inode: UInt64)
     /// Small text that was fixed at open.
     case bytes([UInt8])
-    case disk(Disk, inode: UInt64, isWriter: Bool)
+    case disk(Disk, token: OpenHandles.Token, isWriter: Bool)
+    case snapshotDisk(SnapshotDisk)
     case directory([DirectoryEntry])
 }
 
@@ -20,7 +21,7 @@ final class HandleTable: Sendable {
         var last: UInt64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     func insert(_ handle: Handle) -> UInt64 {
         state.withLock { state in

@@ -37,7 +37,7 @@ extension Tree {
 
     package func closeDirectory(_ handle: UInt64) { _ = handles.remove(handle) }
 
-    /// The names listed; `.versions` and `.tags` are reachable but not among them.
+    /// The names listed; `.versions`, `.tags` and `.snapshots` are reachable but not among them.
     private func names(in node: TreeNode) throws(Failure) -> [String] {
         switch node {
         case .directory(let directory):
@@ -63,7 +63,11 @@ extension Tree {
             return machines.all().map(\.name)
         case .machine(let id):
             return ["vm.json"] + (try machine(id)).disks.keys.sorted()
-        case .tag, .templateFile, .machineInfo, .disk:
+        case .snapshots(let id):
+            return try machine(id).snapshots.map(\.name)
+        case .snapshot(let id, let machine):
+            return try snapshot(id, of: machine).disks.keys.sorted()
+        case .tag, .templateFile, .machineInfo, .disk, .snapshotDisk:
             throw Failure(.notDirectory, "this is a file")
         }
     }
@@ -76,9 +80,10 @@ extension Tree {
 
     private static func kind(of node: TreeNode) -> NodeAttributes.Kind {
         switch node {
-        case .directory, .versions, .version, .tags, .localhost, .machine: .directory
+        case .directory, .versions, .version, .tags, .localhost, .machine, .snapshots, .snapshot:
+            .directory
         case .tag: .symbolicLink
-        case .templateFile, .machineInfo, .disk: .file
+        case .templateFile, .machineInfo, .disk, .snapshotDisk: .file
         }
     }
 }

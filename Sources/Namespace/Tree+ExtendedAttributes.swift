@@ -15,7 +15,7 @@ extension Tree {
         switch try node(inode) {
         case .templateFile(let file) where file.name != TemplateRecord.fileName:
             keys = ["name", "version", "publisher", "root", "size", "data", "local"]
-        case .disk: keys = ["size", "written"]
+        case .disk, .snapshotDisk: keys = ["size", "written"]
         case .directory(let name) where name.isEmpty: keys = ["node"]
         default: return []
         }
@@ -55,6 +55,12 @@ extension Tree {
             switch key {
             case "size": return String(disk.size)
             case "written": return String(disk.writtenByteCount)
+            default: return nil
+            }
+        case .snapshotDisk(let disk):
+            switch key {
+            case "size": return String(disk.size)
+            case "written": return String(try disk.writtenByteCount())
             default: return nil
             }
         case .directory(let name) where name.isEmpty && key == "node":

@@ -13,7 +13,17 @@ extension Tree {
         package let keepsPageCache: Bool
     }
 
-    package func open(_ inode: UInt64, forWriting: Bool) throws(Failure) -> Opened {
+    /// Whether opening needs nothing but memory: a snapshot's disk is laid out from the state database.
+    package func opensAtOnce(_ inode: UInt64) -> Bool {
+        if case .snapshotDisk = inodes.node(inode) { false } else { true }
+    }
+
+    /// - Parameter truncates: the disk is emptied (`O_TRUNC`), unless somebody has it open.
+    package func open(
+        _ inode: UInt64,
+        forWriting: Bool,
+        truncates: Bool = false
+    ) throws(Failure) -> Opened {
         switch try node(inode) {
         case .templateFile(let file):
             guard !forWriting else {
@@ -27,9 +37,26 @@ extension Tree {
                 keepsPageCache: false
             )
         case .disk(let disk):
-            if forWriting { try checkWritable() }
-            return open(disk, inode: inode, forWriting: forWriting)
-        case .directory, .versions, .version, .tags, .localhost, .machine:
+            if forWriting {
+                try checkWritable()
+                try disk.checkMayChange()
+            }
+            if truncates, disk.size > 0 {
+                try checkMayShrink(disk, to: 0, besides: nil)
+                // To a block's edge: nothing has to be fetched.
+                try machines.betweenFlushes(of: disk) { () throws(Failure) in
+                    _ = try disk.resize(to: 0)
+                }
+                if disk.hasFreedBlocks { machines.flushQueue.flushSoon(disk) }
+            }
+            return open(disk, forWriting: forWriting)
+        case .snapshotDisk(let disk):
+            guard !forWriting else {
+                throw Failure(.readOnly, "snapshots do not change; cp makes a disk of it")
+            }
+            try disk.open()
+            return Opened(handle: handles.insert(.snapshotDisk(disk)), keepsPageCache: true)
+        case .directory, .versions, .version, .tags, .localhost, .machine, .snapshots, .snapshot:
             throw Failure(.isDirectory, "this is a directory")
         case .tag:
             throw Failure(.invalid, "this is a symbolic link")
@@ -61,22 +88,33 @@ extension Tree {
         return Opened(handle: handles.insert(handle), keepsPageCache: true)
     }
 
-    func open(_ disk: Disk, inode: UInt64, forWriting: Bool) -> Opened {
-        disk.noteOpened()
+    func open(_ disk: Disk, forWriting: Bool) -> Opened {
+        let token = disk.handles.open(forWriting: forWriting)
         return Opened(
-            handle: handles.insert(.disk(disk, inode: inode, isWriter: forWriting)),
+            handle: handles.insert(.disk(disk, token: token, isWriter: forWriting)),
             keepsPageCache: true
         )
     }
 
+    /// A descriptor of the open file was closed; others of it may be open still.
+    package func noteFlush(_ handle: UInt64) {
+        if case .disk(let disk, let token, _) = handles[handle] { disk.handles.noteFlush(token) }
+    }
+
     package func close(_ handle: UInt64) {
-        guard case .disk(let disk, _, _) = handles.remove(handle) else { return }
-        guard disk.noteClosed() else { return }
-        do throws(Failure) {
-            try machines.reclaimIfClosed(disk)
-        } catch {
-            // Nothing is lost: what is left is removed at the next start.
-            logger.warning("space of a deleted disk stays", metadata: ["cause": "\(error)"])
+        // What a copy held on to may be the last to need it.
+        if clonePins.drop(handle) { machines.requestReclaim() }
+        switch handles.remove(handle) {
+        case .disk(let disk, let token, _):
+            guard disk.handles.close(token) else { return }
+            do throws(Failure) {
+                try machines.reclaimIfClosed(disk)
+            } catch {
+                // Nothing is lost: what is left is removed at the next start.
+                logger.warning("space of a deleted disk stays", metadata: ["cause": "\(error)"])
+            }
+        case .snapshotDisk(let disk): machines.close(disk)
+        case .content, .bytes, .directory, nil: break
         }
     }
 
@@ -102,7 +140,10 @@ extension Tree {
             let count = min(byteCount, content.descriptor.size - offset)
             guard count > 0 else { return .complete }
             return try content.readResident(at: offset, byteCount: count, into: &output)
-        case .disk(let disk, _, _):
+        case .disk(let disk, let token, _):
+            disk.handles.noteUse(token)
+            return try disk.readResident(at: offset, byteCount: byteCount, into: &output)
+        case .snapshotDisk(let disk):
             return try disk.readResident(at: offset, byteCount: byteCount, into: &output)
         case .bytes(let bytes):
             for byte in bytes.dropFirst(offset).prefix(byteCount) { output.append(byte) }
@@ -122,6 +163,8 @@ extension Tree {
             return try await content.read(at: offset, byteCount: byteCount)
         case .disk(let disk, _, _):
             return try await disk.read(at: offset, byteCount: byteCount)
+        case .snapshotDisk(let disk):
+            return try await disk.read(at: offset, byteCount: byteCount)
         case .bytes(let bytes):
             return Array(bytes.dropFirst(offset).prefix(byteCount))
         case .directory:
@@ -132,9 +175,10 @@ extension Tree {
     // MARK: Writing
 
     private func writableDisk(_ number: UInt64) throws(Failure) -> Disk {
-        guard case .disk(let disk, _, true) = try handle(number) else {
+        guard case .disk(let disk, let token, true) = try handle(number) else {
             throw Failure(.notPermitted, "the file is not open for writing")
         }
+        disk.handles.noteUse(token)
         return disk
     }
 
@@ -144,7 +188,8 @@ extension Tree {
         at offset: Int,
         fills: BlockFills? = nil
     ) throws(Failure) -> Residency {
-        try writableDisk(number).write(bytes, at: offset, fills: fills)
+        clonePins.noteChange(through: number)
+        return try writableDisk(number).write(bytes, at: offset, fills: fills)
     }
 
     package func fills(
@@ -164,9 +209,12 @@ extension Tree {
         machines.flushQueue.flush(disk, completion: completion)
     }
 
-    /// Clones a range of a template's disk into a VM's disk; nothing is copied.
+    /// Clones a range of a template's disk, a snapshot's, or a VM's into a VM's disk; nothing is copied.
+    /// Blocks its thread.
     ///
-    /// - Returns: the bytes cloned.
+    /// The first request of a pair of handles pins what the source shows then; all that go on behind it,
+    /// until one of the two is closed, clone from that moment.
+    /// - Returns: the bytes cloned: fewer than asked for where the rest does not end with a block.
     /// - Throws: `.unsupported` where only a copy does; the kernel then copies.
     package func cloneRange(
         from source: UInt64,
@@ -175,26 +223,97 @@ extension Tree {
         at targetOffset: Int,
         byteCount: Int
     ) throws(Failure) -> Int {
-        guard case .content(let content, let template, let version, _) = try handle(source) else {
-            throw Failure(.unsupported, "only a template's disk can be cloned")
-        }
         let disk = try writableDisk(target)
-        let count = min(byteCount, content.descriptor.size - sourceOffset)
+        let clone = try cloneSource(source, at: sourceOffset, byteCount, for: target)
+        var count = min(byteCount, clone.size - sourceOffset)
         guard count > 0 else { return 0 }
-        do throws(Failure) {
-            try disk.map(
-                Extent(
-                    start: targetOffset,
-                    byteCount: count,
-                    content: content,
-                    sourceStart: sourceOffset
-                )
-            )
-        } catch  where error.kind == .invalid {
-            throw Failure(.unsupported, "an unaligned range is copied, not cloned", cause: error)
+        let isToTheEnd =
+            sourceOffset + count == clone.size && targetOffset + count >= disk.size
+        if !isToTheEnd { count = count / BlockMap.blockSize * BlockMap.blockSize }
+        let isAligned =
+            sourceOffset % BlockMap.blockSize == 0 && targetOffset % BlockMap.blockSize == 0
+        guard count > 0, isAligned else {
+            throw Failure(.unsupported, "parts of blocks are copied, not cloned")
         }
-        try machines.noteTemplate(template, version: version, of: disk.row.vm)
+        do throws(Failure) {
+            try machines.betweenFlushes(of: disk) { () throws(Failure) in
+                try disk.map(
+                    targetOffset..<targetOffset + count,
+                    to: clone,
+                    from: sourceOffset
+                )
+            }
+        } catch  where error.kind == .invalid {
+            throw Failure(.unsupported, "this range is copied, not cloned", cause: error)
+        }
+        if disk.hasFreedBlocks { machines.flushQueue.flushSoon(disk) }
+        if case .content(_, let template, let version, _) = try handle(source) {
+            try machines.noteTemplate(template, version: version, of: disk.row.vm)
+        }
         return count
+    }
+
+    private func cloneSource(
+        _ source: UInt64,
+        at offset: Int,
+        _ byteCount: Int,
+        for target: UInt64
+    ) throws(Failure) -> CloneSource {
+        switch try handle(source) {
+        case .content(let content, _, _, _): return CloneSource(content)
+        case .snapshotDisk(let disk):
+            return try clonePins.view(source, target, at: offset, byteCount) {
+                () throws(Failure) in try machines.pin(disk)
+            }.source
+        case .disk(let disk, _, _):
+            return try clonePins.view(source, target, at: offset, byteCount) {
+                () throws(Failure) in
+                let view = try machines.pin(disk)
+                if disk.handles.isInUseForWriting {
+                    logger.notice(
+                        "a clone pinned one moment of a disk that is open for writing",
+                        metadata: ["disk": "\(disk.row.name)"]
+                    )
+                }
+                return view
+            }.source
+        case .bytes, .directory:
+            throw Failure(.unsupported, "only disks can be cloned")
+        }
+    }
+
+    // MARK: Holes
+
+    package enum Reservation: Sendable {
+        /// Takes space; what is not written reads as before.
+        case allocate
+        /// Reads as zeros; the space comes back.
+        case zero
+    }
+
+    /// `fallocate` on an open disk.
+    ///
+    /// - Returns: `.missing` when a block that is covered in part has to be fetched first: again then
+    ///   with what ``fills(_:forWriteAt:byteCount:)`` gives.
+    package func reserve(
+        _ number: UInt64,
+        _ range: Range<Int>,
+        _ what: Reservation,
+        keepsSize: Bool,
+        fills: BlockFills? = nil
+    ) throws(Failure) -> Residency {
+        clonePins.noteChange(through: number)
+        let disk = try writableDisk(number)
+        switch what {
+        case .allocate:
+            try disk.allocate(range, keepsSize: keepsSize)
+            return .complete
+        case .zero:
+            if !keepsSize { try disk.extend(to: range.upperBound) }
+            let residency = try disk.zero(range, fills: fills)
+            if disk.hasFreedBlocks { machines.flushQueue.flushSoon(disk) }
+            return residency
+        }
     }
 
     /// The offset of the next data or hole.
@@ -210,6 +329,9 @@ extension Tree {
             guard offset < content.descriptor.size else { return nil }
             return try await content.next(data: toData, from: offset)
         case .disk(let disk, _, _):
+            guard offset < disk.size else { return nil }
+            return try await disk.next(data: toData, from: offset)
+        case .snapshotDisk(let disk):
             guard offset < disk.size else { return nil }
             return try await disk.next(data: toData, from: offset)
         case .bytes(let bytes):

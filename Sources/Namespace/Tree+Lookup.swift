@@ -62,8 +62,14 @@ extension Tree {
             return machines.machine(named: name).map { .machine(id: $0.id) }
         case .machine(let id):
             if name == "vm.json" { return .machineInfo(id: id) }
+            if name == Self.snapshotsName { return .snapshots(machine: id) }
             return machines.machine(id: id)?.disks[name].map(TreeNode.disk)
-        case .tag, .templateFile, .machineInfo, .disk:
+        case .snapshots(let machine):
+            let snapshot = machines.machine(id: machine)?.snapshot(named: name)
+            return snapshot.map { .snapshot(id: $0.id, machine: machine) }
+        case .snapshot(let id, let machine):
+            return try snapshot(id, of: machine).disks[name].map(TreeNode.snapshotDisk)
+        case .tag, .templateFile, .machineInfo, .disk, .snapshotDisk:
             throw Failure(.notDirectory, "a file has no entries")
         }
     }
@@ -145,6 +151,17 @@ extension Tree {
         case .disk(let disk):
             let row = disk.row
             return owned(row.attributes, .file, size: row.size)
+        case .snapshots(let id):
+            return owned(try machine(id).attributes, .directory, size: 0)
+        case .snapshot(let id, let machineId):
+            var attributes = owned(try machine(machineId).attributes, .directory, size: 0)
+            attributes.mode &= 0o555
+            attributes.modified = try snapshot(id, of: machineId).created * 1_000_000_000
+            return attributes
+        case .snapshotDisk(let disk):
+            var attributes = owned(disk.row.attributes, .file, size: disk.size)
+            attributes.mode &= 0o444
+            return attributes
         }
     }
 
@@ -192,6 +209,14 @@ extension Tree {
         return machine
     }
 
+    func snapshot(_ id: Int64, of machineId: Int64) throws(Failure) -> Snapshot {
+        let machine = try machine(machineId)
+        guard let snapshot = machine.snapshots.first(where: { $0.id == id }) else {
+            throw Failure(.notFound, "this snapshot was deleted")
+        }
+        return snapshot
+    }
+
     package func target(ofLink inode: UInt64) throws(Failure) -> String {
         guard case .tag(let template, let tag) = try node(inode) else {
             throw Failure(.invalid, "this is no symbolic link")
@@ -204,6 +229,10 @@ extension Tree {
             throw Failure(.notFound, "\(template) has no tag \(tag)")
         }
         return "../.versions/\(number)"
+    }
+
+    private static func time(_ seconds: Int) -> String {
+        Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601)
     }
 
     /// The contents of `vm.json`.
@@ -219,15 +248,25 @@ extension Tree {
             let template: String?
             let version: Int?
             let disks: [DiskInfo]
+            let snapshots: [SnapshotInfo]
+            let movedAs: String?
+        }
+        struct SnapshotInfo: Encodable {
+            let name: String
+            let created: String
         }
         let info = Info(
             name: machine.name,
-            created: Date(timeIntervalSince1970: Double(machine.created)).formatted(.iso8601),
+            created: Self.time(machine.created),
             template: machine.template?.uri,
             version: machine.templateVersion,
             disks: machine.disks.sorted { $0.key < $1.key }.map { name, disk in
                 .init(name: name, size: disk.size, writtenBytes: disk.writtenByteCount)
-            }
+            },
+            snapshots: machine.snapshots.map {
+                SnapshotInfo(name: $0.name, created: Self.time($0.created))
+            },
+            movedAs: machine.movedAs
         )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -10,6 +10,7 @@ extension Tree {
     package enum Target: Sendable {
         case templateDisk(SegmentedContent, version: Int, error: String?)
         case machineDisk(Disk, error: String?)
+        case snapshotDisk(SnapshotDisk)
     }
 
     /// Finds a file by its path in the tree, such as `/mycorp.com/app1/linuxvm/disk0`.
@@ -50,9 +51,12 @@ extension Tree {
                 version: file.version,
                 error: error
             )
+        case .snapshotDisk(let disk):
+            return .snapshotDisk(disk)
         case .machineInfo:
             throw Failure(.invalid, "\(path) has no segments")
-        case .directory, .versions, .version, .tags, .tag, .localhost, .machine:
+        case .directory, .versions, .version, .tags, .tag, .localhost, .machine, .snapshots,
+            .snapshot:
             throw Failure(.isDirectory, "\(path) is a directory; name a file in it")
         }
     }

@@ -12,7 +12,7 @@ package import Templates
 ///
 /// ```
 ///   /mycorp.com/app1/linuxvm/{disk0,template.json,.versions/3/…,.tags/stable}
-///   /localhost/web-01/{disk0,vm.json}
+///   /localhost/web-01/{disk0,vm.json,.snapshots/before/disk0}
 /// ```
 /// Knows nothing of FUSE: failures leave it by kind, and errno is made of them one floor up.
 ///
@@ -31,6 +31,10 @@ package final class Tree: Sendable {
     private let stateDirectory: String
     private let lastErrors = Mutex<[UInt64: String]>([:])
     private let invalidation = Mutex<(@Sendable (_ parent: UInt64, _ name: String) -> Void)?>(nil)
+
+    /// In a VM: its snapshots.
+    static let snapshotsName = ".snapshots"
+    let clonePins = ClonePins()
 
     /// Last errors kept; the oldest knowledge goes first when there are more files in trouble.
     private static let lastErrorLimit = 1024
@@ -76,6 +80,21 @@ package final class Tree: Sendable {
                 handler(inode(of: .directory(name)), file)
             }
         }
+    }
+
+    /// The kernel need not keep what these disks' names stood for.
+    package func forgetDisks(_ names: [String], of machine: String) {
+        guard let id = machines.machine(named: machine)?.id,
+            let handler = invalidation.withLock(\.self)
+        else { return }
+        for name in names { handler(inode(of: .machine(id: id)), name) }
+    }
+
+    package func forgetSnapshot(_ name: String, of machine: String) {
+        guard let id = machines.machine(named: machine)?.id,
+            let handler = invalidation.withLock(\.self)
+        else { return }
+        handler(inode(of: .snapshots(machine: id)), name)
     }
 
     // MARK: Inodes

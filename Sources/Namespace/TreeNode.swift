@@ -17,6 +17,10 @@ enum TreeNode: Sendable {
     case machine(id: Int64)
     case machineInfo(id: Int64)
     case disk(Disk)
+    /// The snapshots of a VM: reachable by name, not listed.
+    case snapshots(machine: Int64)
+    case snapshot(id: Int64, machine: Int64)
+    case snapshotDisk(SnapshotDisk)
 
     /// Tells two nodes apart; the inode number is made from it, so it never names other bytes later.
     var identity: String {
@@ -32,6 +36,9 @@ enum TreeNode: Sendable {
         case .machine(let id): "m \(id)"
         case .machineInfo(let id): "i \(id)"
         case .disk(let disk): "k \(disk.id)"
+        case .snapshots(let machine): "ss \(machine)"
+        case .snapshot(let id, _): "s \(id)"
+        case .snapshotDisk(let disk): "sk \(disk.row.id)"
         }
     }
 }

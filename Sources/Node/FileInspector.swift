@@ -37,7 +37,7 @@ struct FileInspector {
         case .machineDisk(let disk, let error):
             var data = 0
             var local = 0
-            for content in Set(disk.profile.extents.map { ContentKey($0.content) }) {
+            for content in Set(disk.contents.map(ContentKey.init)) {
                 let bytes = try await content.content.localByteCount()
                 data += bytes.data
                 local += bytes.local
@@ -53,6 +53,18 @@ struct FileInspector {
                 localBytes: local,
                 writtenBytes: disk.writtenByteCount,
                 error: error
+            )
+        case .snapshotDisk(let disk):
+            return FileReport(
+                path: shown,
+                kind: .snapshotDisk,
+                size: disk.size,
+                template: nil,
+                version: nil,
+                dataBytes: 0,
+                localBytes: 0,
+                writtenBytes: try disk.writtenByteCount(),
+                error: nil
             )
         }
     }
@@ -87,38 +99,26 @@ struct FileInspector {
             )
         case .machineDisk(let disk, _):
             return FileMap(path: shown, size: disk.size, runs: try await runs(of: disk))
+        case .snapshotDisk(let disk):
+            return FileMap(path: shown, size: disk.size, runs: try await runs(of: disk))
         }
     }
 
-    private func runs(of disk: Disk) async throws(Failure) -> [FileMap.Run] {
+    private func runs(of disk: some ViewedDisk) async throws(Failure) -> [FileMap.Run] {
         var runs: [FileMap.Run] = []
-        let profile = disk.profile
-        let size = disk.size
-        var position = 0
-        while position < size {
-            let overlay = disk.overlayRun(at: position, limit: size - position)
-            switch overlay.state {
-            case .data:
-                append(&runs, position, overlay.byteCount, .overlay)
-                position += overlay.byteCount
-            case .zero:
-                append(&runs, position, overlay.byteCount, .hole)
-                position += overlay.byteCount
-            case .absent:
-                let base = profile.run(at: position, limit: overlay.byteCount)
-                if let extent = base.extent {
-                    let start = extent.sourceStart + position - extent.start
-                    for run in try await self.runs(
-                        of: extent.content,
-                        source: start..<start + base.byteCount,
-                        at: position
-                    ) {
-                        append(&runs, run.start, run.byteCount, run.kind, run.uri)
-                    }
-                } else {
-                    append(&runs, position, base.byteCount, .hole)
+        let pieces = try disk.withView { $0.pieces(in: 0..<$0.size) }
+        for (range, piece) in pieces {
+            switch piece {
+            case .written: append(&runs, range.lowerBound, range.count, .overlay)
+            case .zero, .hole: append(&runs, range.lowerBound, range.count, .hole)
+            case .content(let content, let start):
+                for run in try await self.runs(
+                    of: content,
+                    source: start..<start + range.count,
+                    at: range.lowerBound
+                ) {
+                    append(&runs, run.start, run.byteCount, run.kind, run.uri)
                 }
-                position += base.byteCount
             }
         }
         return runs

@@ -61,6 +61,7 @@ final class Homes: Sendable {
             bootId: try BootId.current(),
             reserve: reserve,
             logger: logger,
+            overlayPlace: configuration.overlayPlace,
             content: { templates.content($0, prefix: $1) }
         )
         nodeKey = try Self.nodeKey(in: state)

@@ -118,6 +118,7 @@ package final class Node: Sendable {
         for failure in failures {
             logger.error("disk not durable at the end", metadata: ["cause": "\(failure)"])
         }
+        operations.homes.machines.finishBackgroundWork()
         await exchange.stop()
         try operations.homes.database.synchronize()
         if let first = failures.first { throw first }

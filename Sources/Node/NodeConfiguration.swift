@@ -16,6 +16,8 @@ package struct NodeConfiguration: Sendable {
     package var routes: [Route] = []
     /// Bytes of segments the cache may hold.
     package var cacheLimit = Int.max
+    /// A directory for the written blocks of new VMs; nil for the state directory.
+    package var overlayPlace: String?
     /// Seconds between looks at the catalogs of other repositories.
     package var catalogInterval = 2.0
 

@@ -24,10 +24,10 @@ package final class NodeOperations: Sendable {
     let homes: Homes
     package let tree: Tree
     let logger: Logger
-    private let configuration: NodeConfiguration
+    let configuration: NodeConfiguration
     private let exchange: PacketExchange
     let fetcher: Fetcher
-    private let publisher: Publisher
+    let publisher: Publisher
     let catalogProblems = Mutex<[Name: String]>([:])
 
     init(
@@ -96,10 +96,27 @@ package final class NodeOperations: Sendable {
             return .done
         case .publish(let publication):
             return .published(try await publish(publication, session))
-        case .deploy(let template, let version, let machine, let size):
-            return .deployed(
-                try deploy(try Name(uri: template), version, as: machine, size: size)
-            )
+        case .deploy(let deployment):
+            return .machines(try await deploy(deployment))
+        case .snapshot(let machine, let name):
+            return .snapshots([try await takeSnapshot(of: machine, named: name)])
+        case .deleteSnapshot(let machine, let name):
+            try await deleteSnapshot(name, of: machine)
+            return .done
+        case .listSnapshots(let machine):
+            return .snapshots(try snapshots(of: machine))
+        case .rollBack(let machine, let snapshot):
+            return .rolledBack(disks: try await rollBack(machine, to: snapshot))
+        case .compare(let from, let to):
+            return .difference(try await compare(from, to))
+        case .republish(let republication):
+            return .published(try await republish(republication, session))
+        case .exportMachine(let export):
+            return .machineExported(try await exportMachine(export, session))
+        case .importMachine(let machineImport):
+            return .machines([try await importMachine(machineImport, session)])
+        case .backUp(let directory):
+            return .backedUp(try await backUp(to: directory, session))
         case .delete(let template, let version):
             return .deleted(try await delete(try Name(uri: template), version))
         case .export(let template, let version, let disk, let path, let format, let overwrite):
@@ -179,6 +196,14 @@ package final class NodeOperations: Sendable {
             name: name.uri,
             version: VersionSummary(version),
             parentVersion: record.parentVersion,
+            origin: record.origin.map { origin in
+                TemplateDetail.Origin(
+                    machine: origin.machine,
+                    snapshot: origin.snapshot,
+                    template: origin.template?.uri,
+                    version: origin.version
+                )
+            },
             properties: record.properties,
             disks: try await items(record.disks),
             files: try await items(record.files),
@@ -209,8 +234,18 @@ package final class NodeOperations: Sendable {
         _ publication: ControlRequest.Publication,
         _ session: any ControlSession
     ) async throws(Failure) -> PublishReport {
-        let key = try PublicKey(pem: Array(publication.publicKeyPEM.utf8))
-        let request = try PublishRequest(publication)
+        try await publish(
+            try PublishRequest(publication),
+            try PublicKey(pem: Array(publication.publicKeyPEM.utf8)),
+            reportingTo: session
+        )
+    }
+
+    func publish(
+        _ request: PublishRequest,
+        _ key: PublicKey,
+        reportingTo session: any ControlSession
+    ) async throws(Failure) -> PublishReport {
         let (reports, continuation) = AsyncStream.makeStream(of: PublishProgress.self)
         let reporting = Task {
             for await progress in reports { await session.report(.publish(progress)) }
@@ -254,29 +289,6 @@ package final class NodeOperations: Sendable {
         )
     }
 
-    private func deploy(
-        _ template: Name,
-        _ version: Int?,
-        as name: String,
-        size: Int?
-    ) throws(Failure) -> MachineSummary {
-        if configuration.isReadOnly { throw Failure(.readOnly, "the node is read-only") }
-        let owner = OwnedAttributes(
-            mode: 0o600,
-            userId: geteuid(),
-            groupId: getegid(),
-            modified: WallClock.nanoseconds
-        )
-        let deployer = Deployer(
-            templates: homes.templates,
-            machines: homes.machines,
-            database: homes.database
-        )
-        return MachineSummary(
-            try deployer.deploy(template, version: version, as: name, size: size, owner: owner)
-        )
-    }
-
     private func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {
         let template = try homes.templates.existing(name)
         if let number, template.version(number) == nil {
@@ -295,7 +307,7 @@ package final class NodeOperations: Sendable {
         }
         let keptFor = homes.machines.all().filter { machine in
             machine.disks.values.contains { disk in
-                disk.profile.extents.contains { $0.content.prefix == name }
+                disk.contents.contains { $0.prefix == name }
             }
         }
         var freed = Reclaimer.Report()
@@ -320,9 +332,11 @@ package final class NodeOperations: Sendable {
             gate: homes.gate,
             reserve: homes.reserve
         )
+        let machines = homes.machines
+        try await Threads.run { () throws(Failure) in try machines.reclaimOverlays() }
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: homes.machines.contentsInUse() + homes.templates.contentsInUse()
+            keeping: try machines.contentsInUse() + homes.templates.contentsInUse()
         )
     }
 
@@ -364,6 +378,7 @@ package final class NodeOperations: Sendable {
             machines: homes.machines.all().count,
             published: try homes.store.published.usage(),
             cache: try homes.store.cache.usage(),
+            overlays: try homes.machines.overlayUsage(),
             store: homes.store.counters.values,
             interestsSent: sent,
             interestsReceived: max(0, Int(report?.counters.interestsReceived ?? 0) - sent),

@@ -48,6 +48,12 @@ extension MachineSummary {
                     problem: disk.row.failure
                 )
             }
+                + machine.missingDisks.sorted { $0.key < $1.key }.map { name, problem in
+                    Disk(name: name, size: 0, writtenBytes: 0, problem: problem)
+                },
+            snapshots: machine.snapshots.map(\.name),
+            movedAs: machine.movedAs,
+            overlayDirectory: machine.overlayDirectory
         )
     }
 }
@@ -78,5 +84,19 @@ extension ImageFormat {
             throw Failure(.usage, "there is no image format \(name); these are: \(known)")
         }
         return format
+    }
+}
+
+extension SnapshotSummary {
+    init(_ snapshot: Snapshot, of machine: VirtualMachine) throws(Failure) {
+        self.init(
+            machine: machine.name,
+            name: snapshot.name,
+            created: snapshot.created,
+            disks: try snapshot.disks.sorted { $0.key < $1.key }.map {
+                (name, disk) throws(Failure) in
+                Disk(name: name, size: disk.size, writtenBytes: try disk.writtenByteCount())
+            }
+        )
     }
 }

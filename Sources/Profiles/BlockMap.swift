@@ -1,13 +1,13 @@
+internal import Files
 package import Store
-internal import Synchronization
 
 /// What the overlay says of a 4 KiB block.
 package enum BlockState: UInt8, Sendable {
-    /// Nothing: the base shows through.
+    /// Nothing: what is below shows through.
     case absent = 0
     /// The overlay's file has the block.
     case data = 1
-    /// Zeros, whatever the base has.
+    /// Zeros, whatever is below.
     case zero = 2
 }
 
@@ -27,13 +27,13 @@ package final class BlockMap: Sendable {
     package static let blocksPerPage = 4096
     package static let bytesPerPage = blocksPerPage / 4
 
-    private struct State {
+    fileprivate struct State {
         var pages: [Int: [UInt8]] = [:]
         var dirty: Set<Int> = []
         var dataBlockCount = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     package init() {}
 
@@ -47,11 +47,17 @@ package final class BlockMap: Sendable {
         }
     }
 
-    private static func dataBlocks(in states: [UInt8]) -> Int {
+    package static func dataBlocks(in states: [UInt8]) -> Int {
         states.reduce(0) { count, byte in
             // Both bits are never set; data is the low bit of each pair.
             count + (byte & 0b0101_0101).nonzeroBitCount
         }
+    }
+
+    /// The state of an entry of a page.
+    @inline(__always)
+    package static func state(_ states: [UInt8], _ entry: Int) -> UInt8 {
+        states[entry >> 2] >> UInt8((entry & 3) * 2) & 3
     }
 
     /// Blocks in the overlay's file.
@@ -98,47 +104,58 @@ package final class BlockMap: Sendable {
 
     /// Sets the state of a range and marks its pages dirty.
     package func set(_ range: Range<Int>, to new: BlockState) {
+        state.withLock { $0.set(range, to: new) }
+    }
+
+    /// The same; and the bytes of the map that hold the range, before and after, with the first one's
+    /// index: for the live map's file.
+    package func exchange(
+        _ range: Range<Int>,
+        to new: BlockState
+    ) -> (first: Int, before: [UInt8], after: [UInt8]) {
         state.withLock { state in
-            // Behind the last page there is nothing to clear, however long the range.
-            let mapEnd = ((state.pages.keys.max() ?? -1) + 1) * Self.blocksPerPage
-            let rangeEnd = new == .absent ? min(range.upperBound, mapEnd) : range.upperBound
-            var block = range.lowerBound
-            while block < rangeEnd {
-                let page = block / Self.blocksPerPage
-                let end = min(rangeEnd, (page + 1) * Self.blocksPerPage)
-                defer { block = end }
-                if new == .absent, state.pages[page] == nil { continue }
-                var delta = 0
-                Self.update(&state.pages[page]) { states in
-                    for entry in (block..<end).lazy.map({ $0 % Self.blocksPerPage }) {
-                        let shift = UInt8((entry & 3) * 2)
-                        let old = states[entry >> 2] >> shift & 3
-                        delta += (new == .data ? 1 : 0) - (old == BlockState.data.rawValue ? 1 : 0)
-                        states[entry >> 2] &= ~(3 << shift)
-                        states[entry >> 2] |= new.rawValue << shift
-                    }
-                }
-                state.dataBlockCount += delta
-                state.dirty.insert(page)
+            let before = state.bytes(of: range)
+            state.set(range, to: new)
+            return (range.lowerBound / 4, before, state.bytes(of: range))
+        }
+    }
+}
+
+extension BlockMap.State {
+    fileprivate mutating func set(_ range: Range<Int>, to new: BlockState) {
+        // Behind the last page there is nothing to clear, however long the range.
+        var rangeEnd = range.upperBound
+        if new == .absent {
+            rangeEnd = min(rangeEnd, ((pages.keys.max() ?? -1) + 1) * BlockMap.blocksPerPage)
+        }
+        var block = range.lowerBound
+        while block < rangeEnd {
+            let page = block / BlockMap.blocksPerPage
+            let start = page * BlockMap.blocksPerPage
+            let end = min(rangeEnd, start + BlockMap.blocksPerPage)
+            defer { block = end }
+            if new == .absent, pages[page] == nil { continue }
+            // Out of the table while it changes, so that it is not copied.
+            var states =
+                pages.removeValue(forKey: page)
+                ?? [UInt8](repeating: 0, count: BlockMap.bytesPerPage)
+            for entry in block - start..<end - start {
+                let shift = UInt8((entry & 3) * 2)
+                let old = states[entry >> 2] >> shift & 3
+                dataBlockCount += (new == .data ? 1 : 0) - (old == BlockState.data.rawValue ? 1 : 0)
+                states[entry >> 2] &= ~(3 << shift)
+                states[entry >> 2] |= new.rawValue << shift
             }
+            pages[page] = states
+            dirty.insert(page)
         }
     }
 
-    private static func update(_ page: inout [UInt8]?, _ body: (inout [UInt8]) -> Void) {
-        var states = page.take() ?? [UInt8](repeating: 0, count: Self.bytesPerPage)
-        body(&states)
-        page = states
-    }
-
-    /// The bytes of the map that hold `range`, and the first one's index; for the live map's file.
-    package func bytes(of range: Range<Int>) -> (first: Int, bytes: [UInt8]) {
+    fileprivate func bytes(of range: Range<Int>) -> [UInt8] {
         let first = range.lowerBound / 4
         let last = (range.upperBound - 1) / 4
-        return state.withLock { state in
-            let bytes = (first...last).map { index in
-                state.pages[index / Self.bytesPerPage]?[index % Self.bytesPerPage] ?? 0
-            }
-            return (first, bytes)
+        return (first...last).map { index in
+            pages[index / BlockMap.bytesPerPage]?[index % BlockMap.bytesPerPage] ?? 0
         }
     }
 }
@@ -149,11 +166,19 @@ extension BlockMap {
     /// Pages that have a block which is not absent, or had one since it was last taken.
     package var pageNumbers: [Int] { state.withLock { Array($0.pages.keys) } }
 
+    /// All pages as they are.
+    package var pages: [Int: [UInt8]] { state.withLock(\.pages) }
+
+    /// Every block is absent.
+    package var isEmpty: Bool {
+        state.withLock { $0.pages.values.allSatisfy { $0.allSatisfy { $0 == 0 } } }
+    }
+
     package func states(ofPage page: Int) -> [UInt8] {
         state.withLock { $0.pages[page] } ?? [UInt8](repeating: 0, count: Self.bytesPerPage)
     }
 
-    /// Puts bytes of the map back as ``bytes(of:)`` gave them.
+    /// Puts bytes of the map back as ``exchange(_:to:)`` gave them.
     package func restore(_ bytes: [UInt8], from first: Int) {
         for (offset, byte) in bytes.enumerated() {
             for entry in 0..<4 {
@@ -181,6 +206,20 @@ extension BlockMap {
             }
             state.dirty.removeAll()
             return rows
+        }
+    }
+
+    /// Copies of all dirty pages, which stay dirty: for an overlay that is frozen, and that several
+    /// disks may make durable at once.
+    package func dirtyPages() -> [MapPageRow] {
+        state.withLock { state in
+            state.dirty.sorted().map { page in
+                let states = state.pages[page] ?? []
+                return MapPageRow(
+                    page: page,
+                    states: states.allSatisfy { $0 == 0 } ? [] : states
+                )
+            }
         }
     }
 
@@ -244,14 +283,17 @@ extension BlockMap {
     }
 
     /// Every run of blocks that is not absent, in order.
-    package func runs() -> [(range: Range<Int>, state: BlockState)] {
+    package func runs(
+        in blocks: Range<Int> = 0..<Int.max
+    ) -> [(range: Range<Int>, state: BlockState)] {
         let pages = state.withLock { $0.pages.keys.sorted() }
         var runs: [(range: Range<Int>, state: BlockState)] = []
         for page in pages {
-            var block = page * Self.blocksPerPage
-            let end = block + Self.blocksPerPage
-            while block < end {
-                let run = run(at: block, limit: end - block)
+            let start = page * Self.blocksPerPage
+            let part = blocks.clamped(to: start..<start + Self.blocksPerPage)
+            var block = part.lowerBound
+            while block < part.upperBound {
+                let run = run(at: block, limit: part.upperBound - block)
                 let range = block..<block + run.count
                 if run.state != .absent {
                     if let last = runs.last, last.state == run.state,

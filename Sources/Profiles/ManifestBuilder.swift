@@ -27,6 +27,15 @@ package struct ManifestBuilder {
         open.append(id)
     }
 
+    /// Takes over a whole node of segments `index * 1024 …` that another tree has.
+    package mutating func append(leaf id: ObjectId, at index: Int, emit: Emit) throws(Failure) {
+        precondition(index >= openIndex, "nodes come in order of position")
+        if index != openIndex { try close(next: index, emit) }
+        precondition(open.isEmpty, "a node is taken over whole")
+        finished.append(id)
+        openIndex = index + 1
+    }
+
     /// Finishes the tree over `size` bytes.
     package mutating func finish(
         size: Int,
@@ -38,7 +47,7 @@ package struct ManifestBuilder {
         if levels == 0 {
             root = open.first ?? .hole
         } else {
-            try close(next: openIndex + 1, emit)
+            if !open.isEmpty || finished.isEmpty { try close(next: openIndex + 1, emit) }
             var nodes = finished
             for _ in 1..<levels {
                 var above: [ObjectId] = []

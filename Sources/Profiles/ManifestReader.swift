@@ -41,17 +41,26 @@ package final class ManifestReader: Sendable {
         return ids
     }
 
+    /// The id of the node of segments `index * 1024 …`; the node itself is not fetched.
+    ///
+    /// Only where there are such nodes: `levels` is at least 1.
+    package func leafId(_ index: Int) async throws(Failure) -> ObjectId {
+        precondition(descriptor.levels > 0, "a single segment has no node")
+        if descriptor.root.isHole { return .hole }
+        return try await nodeId(level: 1, index: index)
+    }
+
+    private func nodeId(level: Int, index: Int) async throws(Failure) -> ObjectId {
+        if level == descriptor.levels { return descriptor.root }
+        let parent = try await node(level: level + 1, index: index / ManifestNode.fanout)
+        let entry = index % ManifestNode.fanout
+        return entry < parent.count ? parent[entry] : .hole
+    }
+
     private func node(level: Int, index: Int) async throws(Failure) -> [ObjectId] {
         let key = NodeKey(level: level, index: index)
         if let known = nodes.withLock({ $0[key] }) { return known }
-        let id: ObjectId
-        if level == descriptor.levels {
-            id = descriptor.root
-        } else {
-            let parent = try await node(level: level + 1, index: index / ManifestNode.fanout)
-            let entry = index % ManifestNode.fanout
-            id = entry < parent.count ? parent[entry] : .hole
-        }
+        let id = try await nodeId(level: level, index: index)
         if id.isHole { return [] }
         let bytes: [UInt8]
         do throws(Failure) {

@@ -1,48 +1,89 @@
-/// A run of a disk that maps to content. Bytes everywhere.
+/// What an extent of a disk shows.
+package enum ExtentSource: Sendable, Equatable {
+    case content(SegmentedContent)
+    /// A frozen overlay, by its id, with everything below it.
+    case overlay(Int64)
+
+    package static func == (left: ExtentSource, right: ExtentSource) -> Bool {
+        switch (left, right) {
+        case (.content(let left), .content(let right)):
+            left.descriptor == right.descriptor && left.prefix == right.prefix
+        case (.overlay(let left), .overlay(let right)): left == right
+        default: false
+        }
+    }
+}
+
+/// A run of a disk and what it maps to. Bytes everywhere.
 package struct Extent: Sendable {
     package let start: Int
     package let byteCount: Int
-    package let content: SegmentedContent
+    package let source: ExtentSource
     package let sourceStart: Int
 
     package var end: Int { start + byteCount }
     package var range: Range<Int> { start..<end }
+    package var sourceRange: Range<Int> { sourceStart..<sourceStart + byteCount }
 
-    package init(start: Int, byteCount: Int, content: SegmentedContent, sourceStart: Int) {
+    package init(start: Int, byteCount: Int, source: ExtentSource, sourceStart: Int) {
         self.start = start
         self.byteCount = byteCount
-        self.content = content
+        self.source = source
         self.sourceStart = sourceStart
     }
 
+    package init(start: Int, byteCount: Int, content: SegmentedContent, sourceStart: Int) {
+        self.init(
+            start: start,
+            byteCount: byteCount,
+            source: .content(content),
+            sourceStart: sourceStart
+        )
+    }
+
+    package var content: SegmentedContent? {
+        if case .content(let content) = source { content } else { nil }
+    }
+
     /// The part of it inside `range`; nil if there is none.
-    func clamped(to range: Range<Int>) -> Extent? {
+    package func clamped(to range: Range<Int>) -> Extent? {
         let part = self.range.clamped(to: range)
         guard !part.isEmpty else { return nil }
         return Extent(
             start: part.lowerBound,
             byteCount: part.count,
-            content: content,
+            source: source,
             sourceStart: sourceStart + part.lowerBound - start
         )
     }
 
-    /// Both as one, if `next` goes on where this ends, on the disk and in the same content.
+    /// The same at another place of the disk.
+    package func moved(by distance: Int) -> Extent {
+        Extent(
+            start: start + distance,
+            byteCount: byteCount,
+            source: source,
+            sourceStart: sourceStart
+        )
+    }
+
+    /// Both as one, if `next` goes on where this ends, on the disk and in the same source.
     func joined(with next: Extent) -> Extent? {
         guard next.start == end, next.sourceStart == sourceStart + byteCount,
-            next.content.descriptor == content.descriptor, next.content.prefix == content.prefix
+            next.source == source
         else { return nil }
         return Extent(
             start: start,
             byteCount: byteCount + next.byteCount,
-            content: content,
+            source: source,
             sourceStart: sourceStart
         )
     }
 }
 
 /// A disk's mapping from sectors to content: extents in order, apart from each other; what none
-/// covers reads as zeros. Usually one extent, all of the disk to one template version's disk.
+/// covers reads as zeros. Usually one extent, all of the disk to one template version's disk, or to
+/// the overlay that its last snapshot froze.
 package struct Profile: Sendable {
     package private(set) var extents: [Extent]
 
@@ -69,6 +110,7 @@ package struct Profile: Sendable {
 
     /// Maps `extent.range` to the content of `extent`, whatever was there; neighbours are joined.
     package mutating func map(_ extent: Extent) {
+        if extent.byteCount == 0 { return }
         remove(extent.range)
         let index = extents.firstIndex { $0.start > extent.start } ?? extents.count
         extents.insert(extent, at: index)
@@ -88,6 +130,11 @@ package struct Profile: Sendable {
                 extent.clamped(to: range.upperBound..<Int.max),
             ].compactMap(\.self)
         }
+    }
+
+    /// The extents inside `range`, cut to it.
+    package func extents(in range: Range<Int>) -> [Extent] {
+        extents.compactMap { $0.clamped(to: range) }
     }
 
     /// Cuts off what lies behind `size`.

@@ -17,17 +17,21 @@ package struct Deployer: Sendable {
         self.database = database
     }
 
+    /// Makes VMs of these names, all of them or none, durable when this returns.
+    ///
     /// - Parameters:
     ///   - version: nil for the newest that is trusted.
     ///   - size: bytes of the first disk, at least the template's; nil for the same.
-    ///   - owner: attributes of the VM and its disks; `mode` is the disks'.
+    ///   - owner: attributes of the VMs and their disks; `mode` is the disks'.
+    ///   - overlayDirectory: where written blocks are kept; nil for the state directory.
     package func deploy(
         _ template: Name,
         version: Int?,
-        as name: String,
+        as names: [String],
         size: Int?,
-        owner: OwnedAttributes
-    ) throws(Failure) -> VirtualMachine {
+        owner: OwnedAttributes,
+        overlayDirectory: String?
+    ) throws(Failure) -> [VirtualMachine] {
         let (served, record) = try templates.served(template, version: version)
         guard let first = record.disks.first else {
             throw Failure(.invalid, "\(template) version \(served.number) has no disk")
@@ -45,30 +49,28 @@ package struct Deployer: Sendable {
             }
         }
         let disks = record.disks.map { item in
-            let content = templates.content(item.content, prefix: template)
-            let extent = Extent(
-                start: 0,
-                byteCount: item.content.size,
-                content: content,
-                sourceStart: 0
-            )
-            return VirtualMachines.NewDisk(
+            VirtualMachines.NewDisk(
                 name: item.name,
                 size: item.name == first.name ? size ?? item.content.size : item.content.size,
                 attributes: owner,
-                profile: Profile(extents: [extent])
+                source: CloneSource(templates.content(item.content, prefix: template))
             )
         }
         var directory = owner
         directory.mode = 0o755
-        let machine = try machines.make(
-            named: name,
-            attributes: directory,
-            template: template,
-            templateVersion: served.number,
-            disks: disks
+        let made = try machines.make(
+            names.map { name in
+                VirtualMachines.NewMachine(
+                    name: name,
+                    attributes: directory,
+                    template: template,
+                    templateVersion: served.number,
+                    overlayDirectory: overlayDirectory,
+                    disks: disks
+                )
+            }
         )
         try database.synchronize()
-        return machine
+        return made
     }
 }

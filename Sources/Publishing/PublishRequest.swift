@@ -1,5 +1,6 @@
 package import CCNx
 package import Images
+package import Templates
 
 /// What to publish, and as what.
 package struct PublishRequest: Sendable {
@@ -13,6 +14,8 @@ package struct PublishRequest: Sendable {
     package var segmentSize: Int
     /// Says what would be stored, and stores nothing.
     package var isDryRun: Bool
+    /// The VM that it is made from.
+    package var origin: TemplateRecord.Origin?
 
     package struct DiskSource: Sendable {
         /// `disk0`, `disk1`, …
@@ -21,6 +24,13 @@ package struct PublishRequest: Sendable {
         package var path: String?
         /// Nil: told from the file's first bytes.
         package var format: ImageFormat?
+        /// A VM's disk instead of an image.
+        package var derived: DerivedDisk?
+
+        package init(name: String, derived: DerivedDisk) {
+            self.name = name
+            self.derived = derived
+        }
 
         package init(name: String, path: String?, format: ImageFormat?) {
             self.name = name
@@ -45,7 +55,8 @@ package struct PublishRequest: Sendable {
         properties: [String: String] = [:],
         files: [FileSource] = [],
         segmentSize: Int = 32 << 10,
-        isDryRun: Bool = false
+        isDryRun: Bool = false,
+        origin: TemplateRecord.Origin? = nil
     ) {
         self.template = template
         self.disks = disks
@@ -53,6 +64,7 @@ package struct PublishRequest: Sendable {
         self.files = files
         self.segmentSize = segmentSize
         self.isDryRun = isDryRun
+        self.origin = origin
     }
 
     /// Bytes of a carried file at most; they are kept in SQLite.
@@ -96,6 +108,8 @@ package struct PublishReport: Sendable, Codable, Equatable {
         package var knownSegments: Int
         package var newBytes: Int
         package var knownBytes: Int
+        /// Bytes that were read to know all this.
+        package var readBytes: Int
     }
 }
 

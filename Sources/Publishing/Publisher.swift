@@ -153,10 +153,13 @@ package final class Publisher: Sendable {
     ) async throws(Failure) -> (TemplateRecord.Item, PublishReport.DiskReport) {
         let sink = SegmentSink(
             store: store,
-            segmentSize: request.segmentSize,
+            segmentSize: source.derived?.segmentSize ?? request.segmentSize,
             isDryRun: request.isDryRun
         )
         let reader = DiskReader(sink: sink)
+        if let derived = source.derived {
+            reader.totalByteCount.store(derived.size, ordering: .relaxed)
+        }
         let report = { @Sendable in
             let total = reader.totalByteCount.load(ordering: .relaxed)
             progress(
@@ -177,8 +180,18 @@ package final class Publisher: Sendable {
         }
         defer { ticker.cancel() }
         let size: Int
+        var readBytes = 0
         do throws(Failure) {
-            size = try await readAll(source, with: reader, stream)
+            if let derived = source.derived {
+                let derivedReader = try DerivedDiskReader(derived, sink: sink, store: store)
+                readBytes = try await derivedReader.read { done, _ in
+                    reader.doneByteCount.store(done, ordering: .relaxed)
+                }
+                size = derived.size
+            } else {
+                size = try await readAll(source, with: reader, stream)
+                readBytes = reader.doneByteCount.load(ordering: .relaxed)
+            }
         } catch {
             // The next publish finds it, or a reclaim frees it; unrecorded it would be neither.
             try? await Threads.run { () throws(Failure) in try sink.recordRest() }
@@ -205,7 +218,8 @@ package final class Publisher: Sendable {
                 newSegments: counts.newSegments,
                 knownSegments: counts.segments - counts.newSegments,
                 newBytes: counts.newBytes,
-                knownBytes: counts.knownBytes
+                knownBytes: counts.knownBytes,
+                readBytes: readBytes
             )
         )
     }
@@ -269,12 +283,13 @@ package final class Publisher: Sendable {
             let record = TemplateRecord(
                 name: request.template,
                 version: version,
-                parentVersion: version > 1 ? version - 1 : nil,
+                parentVersion: Self.parentVersion(of: version, request),
                 publisher: signer.publicKey.keyId,
                 time: now,
                 properties: request.properties,
                 disks: disks,
-                files: files
+                files: files,
+                origin: request.origin
             )
             let name = request.template.appending(.name("@record"))
                 .appending(.name(String(version))).appending(.chunk(0))
@@ -305,6 +320,14 @@ package final class Publisher: Sendable {
             }
             if !isTaken { return version }
         }
+    }
+
+    /// The version it was made from; of an image that is taken to be the one before.
+    private static func parentVersion(of version: Int, _ request: PublishRequest) -> Int? {
+        if let origin = request.origin {
+            return origin.template == request.template ? origin.version : nil
+        }
+        return version > 1 ? version - 1 : nil
     }
 
     /// A version whose record nobody believes must not become visible.

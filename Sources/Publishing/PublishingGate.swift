@@ -1,4 +1,4 @@
-internal import Failures
+package import Failures
 internal import Synchronization
 
 /// Keeps publishing and reclaiming apart: what a publish has stored but not made visible yet looks
@@ -18,7 +18,7 @@ package final class PublishingGate: Sendable {
             guard !state.isReclaiming else {
                 throw Failure(
                     .busy,
-                    "space is being reclaimed at the moment",
+                    "published content is being reclaimed or backed up at the moment",
                     hint: "try again in a moment"
                 )
             }
@@ -39,6 +39,17 @@ package final class PublishingGate: Sendable {
             }
             state.isReclaiming = true
         }
+    }
+
+    /// Runs `body` while nothing is published or reclaimed.
+    ///
+    /// - Throws: `.busy` while something is.
+    package func whileNothingChanges<Value: Sendable>(
+        _ body: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        try enterReclaim()
+        defer { leaveReclaim() }
+        return try await body()
     }
 
     func leaveReclaim() { state.withLock { $0.isReclaiming = false } }

@@ -35,9 +35,16 @@ final class SegmentSink: Sendable {
         let byteCount: Int
     }
 
+    /// What waits for its turn in the manifest.
+    private enum Piece {
+        case segments([Segment])
+        /// All segments of a manifest node, with the node.
+        case leaf(ObjectId, index: Int)
+    }
+
     private struct State {
         var image: SegmentImage?
-        var pieces: [Int: [Segment]] = [:]
+        var pieces: [Int: Piece] = [:]
         var nextPiece = 0
         var manifest = ManifestBuilder()
         var nodes: [(id: ObjectId, bytes: [UInt8])] = []
@@ -138,18 +145,78 @@ final class SegmentSink: Sendable {
             let newBytes = new.reduce(0) { $0 + $1.byteCount }
             state.counts.newBytes += newBytes
             state.counts.knownBytes += segments.reduce(0) { $0 + $1.byteCount } - newBytes
-            state.pieces[piece] = segments
-            while let ready = state.pieces.removeValue(forKey: state.nextPiece) {
-                for segment in ready {
-                    try state.manifest.append(segment.id, at: segment.position) {
-                        (id, bytes) throws(Failure) in state.nodes.append((id: id, bytes: bytes))
-                    }
-                }
-                state.nextPiece += 1
-            }
+            state.pieces[piece] = .segments(segments)
+            try Self.append(&state)
             guard state.unrecorded.count >= Self.batchCount else { return [] }
             defer { state.unrecorded.removeAll(keepingCapacity: true) }
             return state.unrecorded
+        }
+    }
+
+    /// Puts all pieces into the manifest that are next.
+    private static func append(_ state: inout State) throws(Failure) {
+        var nodes: [(id: ObjectId, bytes: [UInt8])] = []
+        let emit = { (id: ObjectId, bytes: [UInt8]) throws(Failure) in
+            nodes.append((id: id, bytes: bytes))
+        }
+        while let ready = state.pieces.removeValue(forKey: state.nextPiece) {
+            switch ready {
+            case .leaf(let id, let index):
+                try state.manifest.append(leaf: id, at: index, emit: emit)
+            case .segments(let segments):
+                for segment in segments {
+                    try state.manifest.append(segment.id, at: segment.position, emit: emit)
+                }
+            }
+            state.nextPiece += 1
+        }
+        state.nodes += nodes
+    }
+
+    /// Takes a segment's id for granted: the store has it, or its bytes come with it.
+    struct Derived {
+        let position: Int
+        let id: ObjectId
+        let byteCount: Int
+        /// Nil: the segment is in the store.
+        let bytes: [UInt8]?
+    }
+
+    /// Takes segments of piece number `piece`, in order of position; holes are left out.
+    func take(_ derived: [Derived], piece: Int) throws(Failure) {
+        let segments = derived.map {
+            Segment(position: $0.position, id: $0.id, byteCount: $0.byteCount)
+        }
+        let wanted = try claimUnknown(segments)
+        let positions = Set(wanted.map(\.position))
+        if !isDryRun {
+            for segment in derived where positions.contains(segment.position) {
+                guard let bytes = segment.bytes else {
+                    throw Failure(
+                        .corrupt,
+                        "segment \(segment.id) of the disk's template is not in the store"
+                    )
+                }
+                try image().write(bytes.span, at: segment.position)
+            }
+        }
+        let batch = try finish(piece, segments, new: wanted)
+        if !isDryRun { try record(batch) }
+    }
+
+    /// Takes a whole manifest node that the store has, as piece number `piece`.
+    func take(leaf id: ObjectId, at index: Int, piece: Int) throws(Failure) {
+        try state.withLock { (state) throws(Failure) in
+            state.pieces[piece] = .leaf(id, index: index)
+            try Self.append(&state)
+        }
+    }
+
+    /// Counts data of manifest nodes that were taken over whole.
+    func noteKept(byteCount: Int) {
+        state.withLock { state in
+            state.counts.knownBytes += byteCount
+            state.counts.segments += (byteCount + segmentSize - 1) / segmentSize
         }
     }
 

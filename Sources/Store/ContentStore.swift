@@ -304,6 +304,30 @@ extension ContentStore {
         return findings
     }
 
+    /// Copies everything into another directory, made when absent, on disk when this returns. Nothing
+    /// may be published or freed meanwhile.
+    ///
+    /// - Returns: bytes that the copies of the images take on disk.
+    package func backUp(
+        to copy: String,
+        progress: (_ copiedBytes: Int) -> Void
+    ) throws(Failure) -> Int {
+        try FileTree.makeDirectory("\(copy)/images", permissions: 0o700)
+        var copied = 0
+        for name in try FileTree.names(in: "\(directory)/images") {
+            copied += try FileTree.copySparse(
+                "\(directory)/images/\(name)",
+                to: "\(copy)/images/\(name)"
+            )
+            progress(copied)
+        }
+        try index.backUp(to: Self.indexPath(copy))
+        try objects.backUp(to: "\(copy)/objects.sqlite")
+        try FileTree.synchronizeDirectory("\(copy)/images")
+        try FileTree.synchronizeDirectory(copy)
+        return copied
+    }
+
     /// Makes the index anew from the image files of a home that no process uses.
     ///
     /// - Returns: the number of segments found.

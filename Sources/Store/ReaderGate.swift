@@ -5,15 +5,17 @@ internal import Synchronization
 ///
 /// Readers never wait. There are two counters; `epoch` says which one arrivals use. Waiting flips the
 /// epoch and waits for the old counter to drain, so a constant stream of readers cannot starve it.
-struct ReaderGate: ~Copyable, Sendable {
+package struct ReaderGate: ~Copyable, Sendable {
     private let epoch = Atomic<Int>(0)
     private let even = Atomic<Int>(0)
     private let odd = Atomic<Int>(0)
     private let flipping = Mutex<Void>(())
 
-    struct Ticket { fileprivate let parity: Int }
+    package struct Ticket: Sendable { fileprivate let parity: Int }
 
-    func enter() -> Ticket {
+    package init() {}
+
+    package func enter() -> Ticket {
         while true {
             let parity = epoch.load(ordering: .sequentiallyConsistent) & 1
             add(1, to: parity)
@@ -25,10 +27,10 @@ struct ReaderGate: ~Copyable, Sendable {
         }
     }
 
-    func leave(_ ticket: Ticket) { add(-1, to: ticket.parity) }
+    package func leave(_ ticket: Ticket) { add(-1, to: ticket.parity) }
 
     /// Returns once all readers that entered before the call have left.
-    func waitForReaders() {
+    package func waitForReaders() {
         flipping.withLock { _ in
             let old = epoch.add(1, ordering: .sequentiallyConsistent).oldValue & 1
             while count(of: old) != 0 { usleep(50) }

@@ -20,6 +20,24 @@ package struct TemplateRecord: Sendable, Equatable {
     package var properties: [String: String]
     package var disks: [Item]
     package var files: [Item]
+    /// The VM it was made from; nil for one made from images.
+    package var origin: Origin?
+
+    /// Where a republished version comes from.
+    package struct Origin: Sendable, Equatable {
+        package var machine: String
+        package var snapshot: String?
+        /// What the VM was deployed from, if that is known.
+        package var template: Name?
+        package var version: Int?
+
+        package init(machine: String, snapshot: String?, template: Name?, version: Int?) {
+            self.machine = machine
+            self.snapshot = snapshot
+            self.template = template
+            self.version = version
+        }
+    }
 
     /// A disk, or a file that is carried along.
     package struct Item: Sendable, Equatable {
@@ -43,7 +61,8 @@ package struct TemplateRecord: Sendable, Equatable {
         time: Int,
         properties: [String: String],
         disks: [Item],
-        files: [Item]
+        files: [Item],
+        origin: Origin? = nil
     ) {
         self.name = name
         self.version = version
@@ -53,6 +72,7 @@ package struct TemplateRecord: Sendable, Equatable {
         self.properties = properties
         self.disks = disks
         self.files = files
+        self.origin = origin
     }
 
     /// Disks and files by name.
@@ -103,7 +123,8 @@ extension TemplateRecord {
             time: Int(time.timeIntervalSince1970),
             properties: fields.properties,
             disks: try fields.disks.map { (item) throws(Failure) in try item.checked() },
-            files: try fields.files.map { (item) throws(Failure) in try item.checked() }
+            files: try fields.files.map { (item) throws(Failure) in try item.checked() },
+            origin: try fields.origin.map { (origin) throws(Failure) in try origin.checked() }
         )
     }
 
@@ -117,7 +138,8 @@ extension TemplateRecord {
             time: Date(timeIntervalSince1970: Double(time)).formatted(.iso8601),
             properties: properties,
             disks: disks.map(Fields.Item.init),
-            files: files.map(Fields.Item.init)
+            files: files.map(Fields.Item.init),
+            origin: origin.map(Fields.Origin.init)
         )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -138,6 +160,31 @@ extension TemplateRecord {
         var properties: [String: String]
         var disks: [Item]
         var files: [Item]
+        /// Absent in a version made from images.
+        var origin: Origin?
+
+        struct Origin: Codable {
+            var vm: String
+            var snapshot: String?
+            var template: String?
+            var version: Int?
+
+            init(_ origin: TemplateRecord.Origin) {
+                vm = origin.machine
+                snapshot = origin.snapshot
+                template = origin.template?.uri
+                version = origin.version
+            }
+
+            func checked() throws(Failure) -> TemplateRecord.Origin {
+                TemplateRecord.Origin(
+                    machine: vm,
+                    snapshot: snapshot,
+                    template: try template.map { (uri) throws(Failure) in try Name(uri: uri) },
+                    version: version
+                )
+            }
+        }
 
         struct Item: Codable {
             var name: String

@@ -181,7 +181,7 @@ private struct DiskModel {
             return "flush"
         case 78..<83:
             let size = offset(model, &random)
-            try disk.resize(to: size)
+            try await disk.resizeWaiting(to: size)
             model.resize(to: size)
             return "resize to \(size)"
         case 83..<90:

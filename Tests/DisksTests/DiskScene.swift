@@ -4,6 +4,7 @@ import Failures
 import Files
 import Profiles
 import Store
+import Synchronization
 import TestSupport
 
 /// A node's VMs over templates that a fake source has, in a folder of their own.
@@ -23,7 +24,7 @@ final class DiskScene {
     private(set) var store: LayeredStore
     private(set) var database: StateDatabase
     private var opened: VirtualMachines?
-    private var contents: [ContentDescriptor: SegmentedContent] = [:]
+    private var contents: SharedContents
 
     /// - Parameter overlays: elsewhere than in the test's own folder.
     init(overlays: String? = nil) throws(Failure) {
@@ -34,8 +35,26 @@ final class DiskScene {
         }
         self.overlays = overlays ?? "\(folder.path)/overlays"
         store = try Self.store(in: folder.path, source)
+        contents = SharedContents(store)
         database = try StateDatabase(path: "\(folder.path)/state.sqlite")
         opened = try open()
+    }
+
+    /// The readers of contents, one for those who read the same.
+    private final class SharedContents: Sendable {
+        private let store: LayeredStore
+        private let open = Mutex<[ContentDescriptor: SegmentedContent]>([:])
+
+        init(_ store: LayeredStore) { self.store = store }
+
+        func content(_ descriptor: ContentDescriptor) -> SegmentedContent {
+            open.withLock { open in
+                if let content = open[descriptor] { return content }
+                let content = SegmentedContent(descriptor, prefix: prefix, store: store)
+                open[descriptor] = content
+                return content
+            }
+        }
     }
 
     private static func store(
@@ -58,9 +77,11 @@ final class DiskScene {
     /// Drops everything in memory, as the death of the process does, and opens it again.
     func reopen(bootId: String? = nil) throws(Failure) {
         if let bootId { self.bootId = bootId }
+        // A process that is dead does nothing any more.
+        opened?.finishBackgroundWork()
         opened = nil
-        contents = [:]
         store = try Self.store(in: folder.path, source)
+        contents = SharedContents(store)
         database = try StateDatabase(path: "\(folder.path)/state.sqlite")
         opened = try open()
     }
@@ -72,14 +93,11 @@ final class DiskScene {
             bootId: bootId,
             reserve: SpaceReserve(directory: folder.path),
             logger: quiet
-        ) { descriptor, _ in content(descriptor) }
+        ) { [contents] descriptor, _ in contents.content(descriptor) }
     }
 
     func content(_ descriptor: ContentDescriptor) -> SegmentedContent {
-        if let content = contents[descriptor] { return content }
-        let content = SegmentedContent(descriptor, prefix: Self.prefix, store: store)
-        contents[descriptor] = content
-        return content
+        contents.content(descriptor)
     }
 
     // MARK: Templates
@@ -100,12 +118,6 @@ final class DiskScene {
 
     /// A new VM `vm` with one disk `disk0` that is all of a template.
     func deploy(_ descriptor: ContentDescriptor) throws(Failure) -> Disk {
-        let extent = Extent(
-            start: 0,
-            byteCount: descriptor.size,
-            content: content(descriptor),
-            sourceStart: 0
-        )
         try machines.make(
             named: "vm",
             attributes: Self.attributes,
@@ -116,7 +128,7 @@ final class DiskScene {
                     name: "disk0",
                     size: descriptor.size,
                     attributes: Self.attributes,
-                    profile: Profile(extents: [extent])
+                    source: CloneSource(content(descriptor))
                 )
             ]
         )
@@ -131,7 +143,53 @@ final class DiskScene {
     }
 }
 
+extension VirtualMachines {
+    @discardableResult
+    func make(
+        named name: String,
+        attributes: OwnedAttributes,
+        template: Name? = nil,
+        templateVersion: Int? = nil,
+        disks: [NewDisk] = []
+    ) throws(Failure) -> VirtualMachine {
+        try make(
+            NewMachine(
+                name: name,
+                attributes: attributes,
+                template: template,
+                templateVersion: templateVersion,
+                disks: disks
+            )
+        )
+    }
+}
+
 extension Disk {
+    /// Maps as the tree does, to content.
+    func map(_ extent: Extent) throws(Failure) {
+        guard let content = extent.content else { preconditionFailure("content only") }
+        try map(extent.range, to: CloneSource(content), from: extent.sourceStart)
+    }
+
+    /// Resizes as the tree does: again with fills after `.missing`.
+    func resizeWaiting(to size: Int) async throws(Failure) {
+        if case .complete = try resize(to: size) { return }
+        let fills = try await fills(forWriteAt: size, byteCount: 1)
+        guard case .complete = try resize(to: size, fills: fills) else {
+            throw Failure(.timedOut, "the cut found something missing again")
+        }
+    }
+
+    /// Makes zeros as the tree does.
+    func zeroWaiting(_ range: Range<Int>) async throws(Failure) {
+        var fills: BlockFills?
+        for _ in 0..<4 {
+            if case .complete = try zero(range, fills: fills) { return }
+            fills = try await self.fills(forWriteAt: range.lowerBound, byteCount: range.count)
+        }
+        throw Failure(.timedOut, "the hole found something missing again and again")
+    }
+
     /// Writes as the tree does: again with fills after `.missing`.
     func writeWaiting(_ bytes: [UInt8], at offset: Int) async throws(Failure) {
         var fills: BlockFills?
@@ -140,24 +198,6 @@ extension Disk {
             fills = try await self.fills(forWriteAt: offset, byteCount: bytes.count)
         }
         throw Failure(.timedOut, "the write found something missing again and again")
-    }
-
-    func residentBytes(at offset: Int, byteCount: Int) throws(Failure) -> [UInt8]? {
-        var result = Result<Residency, Failure>.success(.missing)
-        let bytes = [UInt8](capacity: byteCount) { output in
-            do throws(Failure) {
-                result = .success(
-                    try readResident(at: offset, byteCount: byteCount, into: &output)
-                )
-            } catch {
-                result = .failure(error)
-            }
-        }
-        guard case .complete = try result.get() else {
-            precondition(bytes.isEmpty, "what is missing is not read in part")
-            return nil
-        }
-        return bytes
     }
 }
 

@@ -79,9 +79,8 @@ import Testing
                 }
             case 7:
                 // Undone.
-                let before = map.bytes(of: range)
-                map.set(range, to: .zero)
-                map.restore(before.bytes, from: before.first)
+                let change = map.exchange(range, to: .zero)
+                map.restore(change.before, from: change.first)
             case 8:
                 let rows = map.takeDirtyPages()
                 #expect(!map.hasDirtyPages, note)

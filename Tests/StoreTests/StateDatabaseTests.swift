@@ -1,6 +1,7 @@
 import CCNx
 import Failures
 import Files
+import Foundation
 import Store
 import TestSupport
 import Testing
@@ -35,12 +36,16 @@ import Testing
         ExtentRow(
             start: start,
             byteCount: byteCount,
-            root: ObjectId(of: [UInt8(start % 251)]),
-            contentSize: 8 << 40,
-            segmentSize: 32768,
-            levels: 3,
-            prefix: Self.app2,
-            sourceStart: start + 4096
+            sourceStart: start + 4096,
+            source: .content(
+                .init(
+                    root: ObjectId(of: [UInt8(start % 251)]),
+                    size: 8 << 40,
+                    segmentSize: 32768,
+                    levels: 3,
+                    prefix: Self.app2
+                )
+            )
         )
     }
 
@@ -61,14 +66,14 @@ import Testing
         let extents = [extent(0, 4096), extent(8192, 1 << 33)]
         do {
             let database = try database(folder)
-            try database.insert(vm, disks: [(disk: disk0, extents: extents)])
-            try database.insert(disk1)
+            try database.insert(vm, disks: [.init(disk0, extents: extents)])
+            try database.insert(.init(disk1))
         }
         var database = try database(folder)
         #expect(try database.vms() == [vm])
         #expect(try database.disks() == [disk0, disk1])
-        #expect(try database.extents(of: disk0.id) == extents)
-        #expect(try database.extents(of: disk1.id).isEmpty)
+        #expect(try database.extents(of: disk0.overlay) == extents)
+        #expect(try database.extents(of: disk1.overlay).isEmpty)
 
         vm.name = "web-02"
         vm.template = nil
@@ -87,19 +92,19 @@ import Testing
         database = try self.database(folder)
         #expect(try database.vms() == [vm])
         #expect(try database.disks().first { $0.id == disk0.id } == disk0)
-        #expect(try database.extents(of: disk0.id) == [extent(4096, 4096)])
+        #expect(try database.extents(of: disk0.overlay) == [extent(4096, 4096)])
         #expect(
             try database.mapPages(of: disk0.overlay) == [
                 MapPageRow(page: 2, states: [UInt8](repeating: 1, count: 1024))
             ]
         )
 
-        try database.deleteDisk(disk0)
-        try database.deleteDisk(disk1)
+        #expect(try database.deleteDisk(disk0))
+        #expect(try database.deleteDisk(disk1))
         try database.deleteVM(vm.id)
         #expect(try database.vms().isEmpty)
         #expect(try database.disks().isEmpty)
-        #expect(try database.extents(of: disk0.id).isEmpty)
+        #expect(try database.extents(of: disk0.overlay).isEmpty)
         #expect(try database.mapPages(of: disk0.overlay).isEmpty)
         #expect(try database.integrityProblems().isEmpty)
     }
@@ -108,7 +113,7 @@ import Testing
         let folder = try TemporaryFolder()
         let database = try database(folder)
         let vm = VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1)
-        let twice = [disk(1, vm: 1), disk(2, vm: 1)].map { (disk: $0, extents: [ExtentRow]()) }
+        let twice = [disk(1, vm: 1), disk(2, vm: 1)].map { StateDatabase.NewDisk($0) }
         #expect(kind { try database.insert(vm, disks: twice) } != nil)
         #expect(try database.vms().isEmpty)
         #expect(try database.disks().isEmpty)
@@ -117,7 +122,7 @@ import Testing
         #expect(kind { try database.insert(sameName) } != nil)
         #expect(try database.vms() == [vm])
         let ofNobody = disk(3, vm: 99)
-        #expect(kind { try database.insert(ofNobody) } != nil)
+        #expect(kind { try database.insert(.init(ofNobody)) } != nil)
     }
 
     @Test func commitsMapPagesOfSeveralDisksAtOnce() throws {
@@ -125,7 +130,7 @@ import Testing
         let database = try database(folder)
         try database.insert(VMRow(id: 1, name: "a", attributes: Self.attributes, created: 1))
         var disks = [disk(1, vm: 1), disk(2, vm: 1, named: "disk1")]
-        for disk in disks { try database.insert(disk) }
+        for disk in disks { try database.insert(.init(disk)) }
         let page = [UInt8](repeating: 0x55, count: 1024)
         disks[1].attributes.modified += 5
         disks[1].size = 1
@@ -150,8 +155,6 @@ import Testing
             modified: []
         )
         #expect(try database.mapPages(of: 1001).map(\.page) == [9])
-        try database.update(disks[0], removingMapPagesFrom: 5)
-        #expect(try database.mapPages(of: 1001).isEmpty)
         #expect(try database.mapPages(of: 1002).count == 1)
     }
 
@@ -162,7 +165,7 @@ import Testing
         #expect(database.hasUndurableCommits)
         try database.synchronize()
         #expect(!database.hasUndurableCommits)
-        try database.insert(disk(1, vm: 1))
+        try database.insert(.init(disk(1, vm: 1)))
         #expect(database.hasUndurableCommits)
         try database.commit(mapPages: [], modified: [])
         #expect(!database.hasUndurableCommits)
@@ -342,5 +345,104 @@ import Testing
         try FileTree.replace(path, with: text)
         #expect(kind { _ = try StateDatabase(path: path) } == .corrupt)
         #expect(try FileTree.bytes(of: path) == text)
+    }
+}
+
+// MARK: - Older formats
+
+extension StateDatabaseTests {
+    /// Of format 1, in which extents belonged to disks; made by the program that wrote it.
+    private static let fixture = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Fixtures/state-1.sqlite")
+
+    @Test func bringsFormat1UpAndLosesNothing() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/state.sqlite"
+        try FileManager.default.copyItem(atPath: Self.fixture.path(), toPath: path)
+        for _ in 0..<2 {
+            let database = try StateDatabase(path: path)
+            #expect(!database.isNew)
+            #expect(try database.vms().map(\.name) == ["empty", "web-01"])
+            let disks = try database.disks()
+            #expect(disks.map(\.name) == ["disk0", "disk1"])
+            #expect(disks.map(\.overlay) == [1011, 1012])
+            #expect(disks[1].failure == "the disk is broken")
+            #expect(
+                try database.overlays().sorted { $0.id < $1.id } == [
+                    OverlayRow(id: 1011, size: 100 << 20), OverlayRow(id: 1012, size: 4096),
+                ]
+            )
+            let extents = try database.extents(of: 1011)
+            #expect(extents.map(\.start) == [0, 80 << 20])
+            #expect(extents.map(\.sourceStart) == [0, 8192])
+            #expect(extents.map(\.byteCount) == [64 << 20, 4096])
+            guard case .content(let content) = extents[0].source else {
+                Issue.record("the extent maps to content")
+                return
+            }
+            #expect(content.root == ObjectId(bytes: Array(0..<32)))
+            #expect(content.segmentSize == 32768)
+            #expect(content.prefix.uri == "ccnx:/mycorp.com/app1/linuxvm")
+            #expect(try database.mapPages(of: 1011).map(\.page) == [0, 5])
+            #expect(
+                try database.mapPages(of: 1011)[1].states == [UInt8](repeating: 0x55, count: 1024)
+            )
+            #expect(try database.mapPages(of: 999).isEmpty)
+            #expect(try database.snapshots().isEmpty)
+            #expect(try database.tags().map(\.tag) == ["stable"])
+            #expect(try database.integrityProblems().isEmpty)
+        }
+    }
+
+    @Test func keepsSnapshotsOnlyOnceTheyAreComplete() throws {
+        let folder = try TemporaryFolder()
+        let database = try StateDatabase(path: "\(folder.path)/state.sqlite")
+        let attributes = OwnedAttributes(mode: 0o600, userId: 1, groupId: 2, modified: 3)
+        try database.insert(
+            VMRow(id: 1, name: "a", attributes: attributes, created: 1),
+            disks: [
+                .init(
+                    DiskRow(
+                        id: 5,
+                        vm: 1,
+                        name: "disk0",
+                        size: 8192,
+                        attributes: attributes,
+                        overlay: 50
+                    )
+                )
+            ]
+        )
+        var disk = try #require(try database.disks().first)
+        disk.overlay = 51
+        let below = ExtentRow(start: 0, byteCount: 8192, sourceStart: 0, source: .overlay(50))
+        let snapshot = SnapshotRow(id: 9, vm: 1, name: "s", created: 4)
+        let frozen = SnapshotDiskRow(
+            id: 10,
+            snapshot: 9,
+            name: "disk0",
+            size: 8192,
+            attributes: attributes,
+            overlay: 50
+        )
+        try database.freeze(
+            [.init(disk: disk, frozen: 50, extents: [below], directory: "/elsewhere")],
+            as: snapshot,
+            with: [frozen]
+        )
+        #expect(try database.disks() == [disk])
+        #expect(try database.extents(of: 51) == [below])
+        #expect(try database.snapshots() == [snapshot])
+        #expect(try database.snapshotDisks() == [frozen])
+        try database.commit(mapPages: [], completing: 9)
+        #expect(try database.snapshots().map(\.isComplete) == [true])
+        // The overlay of a deleted disk stays for the snapshot that shows what is below it.
+        #expect(try database.deleteDisk(disk))
+        #expect(try database.overlays().map(\.id) == [50])
+        try database.deleteSnapshots([9])
+        try database.deleteOverlays([50])
+        #expect(try database.overlays().isEmpty)
+        #expect(try database.integrityProblems().isEmpty)
     }
 }

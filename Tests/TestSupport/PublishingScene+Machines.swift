@@ -15,9 +15,10 @@ extension PublishingScene {
         try Deployer(templates: templates, machines: machines, database: database).deploy(
             template,
             version: version,
-            as: name,
+            as: [name],
             size: size,
-            owner: Self.attributes
-        )
+            owner: Self.attributes,
+            overlayDirectory: nil
+        )[0]
     }
 }

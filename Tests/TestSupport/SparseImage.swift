@@ -21,6 +21,10 @@ package struct SparseImage {
         parts.append((offset: offset, bytes: Self.bytes(seed, count: byteCount)))
     }
 
+    package mutating func put(_ bytes: [UInt8], at offset: Int) {
+        if bytes.contains(where: { $0 != 0 }) { parts.append((offset: offset, bytes: bytes)) }
+    }
+
     package static func bytes(_ seed: UInt64, count: Int = segmentSize) -> [UInt8] {
         var random = SplitMix(seed: seed)
         return random.bytes(count)

@@ -14,8 +14,8 @@ int cfuse_session_loop(struct fuse_session *session, unsigned max_threads,
                        unsigned max_idle_threads);
 
 /*
- * Makes copies of any length come as one request also where libfuse does not know the opcode for it.
- * After the mount and before the loop; 0 or a negative errno.
+ * Makes copies of any length come as one request, and writes come without a question before each,
+ * also where libfuse does not know how. After the mount and before the loop; 0 or a negative errno.
  */
 int cfuse_session_read_requests(struct fuse_session *session);
 

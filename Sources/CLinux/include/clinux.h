@@ -22,4 +22,7 @@ int clinux_pipe(int ends[2]);
 /* getxattr(2). */
 ssize_t clinux_get_xattr(const char *path, const char *name, void *value, size_t size);
 
+/* statfs(2): the f_type of the filesystem that holds path. Swift's Glibc module has no statfs. */
+int clinux_filesystem_type(const char *path, long *type);
+
 #endif

@@ -76,5 +76,7 @@ struct ObjectTable: Sendable {
     /// Everything is in the main file and on disk, the write-ahead log is empty.
     func finish() throws(Failure) { try database.checkpoint() }
 
+    func backUp(to copy: String) throws(Failure) { try database.backUp(to: copy) }
+
     func integrityProblems() throws(Failure) -> [String] { try database.integrityProblems() }
 }

@@ -113,6 +113,27 @@ final class SQLiteFile: Sendable {
         }
     }
 
+    /// Copies the database as it is at one moment, while it may be in use; then changes the copy.
+    func backUp(
+        to copy: String,
+        _ change: (Database) throws -> Void = { _ in }
+    ) throws(Failure) {
+        do {
+            let queue = try DatabaseQueue(path: copy)
+            try pool.backup(to: queue)
+            try queue.writeWithoutTransaction { db in
+                try db.execute(sql: "PRAGMA synchronous = FULL")
+                try db.inTransaction(.immediate) {
+                    try change(db)
+                    return .commit
+                }
+            }
+            try queue.close()
+        } catch {
+            throw Self.failure(error, copy)
+        }
+    }
+
     /// What SQLite's own check finds; empty when all is well.
     func integrityProblems() throws(Failure) -> [String] {
         try read { db in

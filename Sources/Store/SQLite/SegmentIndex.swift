@@ -125,5 +125,7 @@ struct SegmentIndex: Sendable {
     /// Everything is in the main file and on disk, the write-ahead log is empty.
     func finish() throws(Failure) { try database.checkpoint() }
 
+    func backUp(to copy: String) throws(Failure) { try database.backUp(to: copy) }
+
     func integrityProblems() throws(Failure) -> [String] { try database.integrityProblems() }
 }

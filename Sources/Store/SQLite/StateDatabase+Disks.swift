@@ -11,6 +11,10 @@ package struct VMRow: Sendable, Equatable {
     package var created: Int
     package var template: Name?
     package var templateVersion: Int?
+    /// Where its written blocks are kept; nil for the state directory.
+    package var overlayDirectory: String?
+    /// The export it left with: it is read-only since. Nil for a VM that is here.
+    package var movedAs: String?
 
     package init(
         id: Int64,
@@ -18,7 +22,9 @@ package struct VMRow: Sendable, Equatable {
         attributes: OwnedAttributes,
         created: Int,
         template: Name? = nil,
-        templateVersion: Int? = nil
+        templateVersion: Int? = nil,
+        overlayDirectory: String? = nil,
+        movedAs: String? = nil
     ) {
         self.id = id
         self.name = name
@@ -26,6 +32,8 @@ package struct VMRow: Sendable, Equatable {
         self.created = created
         self.template = template
         self.templateVersion = templateVersion
+        self.overlayDirectory = overlayDirectory
+        self.movedAs = movedAs
     }
 }
 
@@ -77,67 +85,6 @@ package struct DiskRow: Sendable, Equatable {
     }
 }
 
-/// A run of a disk that maps to content. Bytes everywhere.
-package struct ExtentRow: Sendable, Equatable {
-    package var start: Int
-    package var byteCount: Int
-    package var root: ObjectId
-    package var contentSize: Int
-    package var segmentSize: Int
-    package var levels: Int
-    package var prefix: Name
-    package var sourceStart: Int
-
-    package init(
-        start: Int,
-        byteCount: Int,
-        root: ObjectId,
-        contentSize: Int,
-        segmentSize: Int,
-        levels: Int,
-        prefix: Name,
-        sourceStart: Int
-    ) {
-        self.start = start
-        self.byteCount = byteCount
-        self.root = root
-        self.contentSize = contentSize
-        self.segmentSize = segmentSize
-        self.levels = levels
-        self.prefix = prefix
-        self.sourceStart = sourceStart
-    }
-}
-
-extension ExtentRow {
-    /// Bytes a disk or content may have.
-    private static let sizeLimit = 8 << 40
-
-    fileprivate func isPossible(after end: Int) -> Bool {
-        let limit = Self.sizeLimit
-        return start >= end && start <= limit && byteCount > 0 && byteCount <= limit - start
-            && [4096, 8192, 16384, 32768].contains(segmentSize)
-            && (0...limit).contains(contentSize) && (0...contentSize).contains(sourceStart)
-            && byteCount <= contentSize - sourceStart && (0...4).contains(levels)
-    }
-}
-
-/// Part of a durable block map, as `Profiles/BlockMap` cuts it.
-package struct MapPageRow: Sendable, Equatable {
-    package var page: Int
-    package var states: [UInt8]
-
-    /// Bytes of a page: 4,096 blocks of two bits.
-    static let byteCount = 1024
-    /// Pages of the largest disk.
-    static let pages = 0..<(8 << 40) / (4096 * 4096)
-
-    package init(page: Int, states: [UInt8]) {
-        self.page = page
-        self.states = states
-    }
-}
-
 // MARK: - VMs
 
 extension StateDatabase {
@@ -151,46 +98,90 @@ extension StateDatabase {
                     attributes: Self.attributes(row),
                     created: row["created"],
                     template: try template.map { try Name(uri: $0) },
-                    templateVersion: row["templateVersion"]
+                    templateVersion: row["templateVersion"],
+                    overlayDirectory: row["overlayDirectory"],
+                    movedAs: row["movedAs"]
                 )
             }
         }
     }
 
-    package func insert(_ vm: VMRow, disks: [(disk: DiskRow, extents: [ExtentRow])] = [])
-        throws(Failure)
-    {
-        try file.write(durably: false) { db in
-            try db.execute(
-                sql: """
-                    INSERT INTO vm (id, name, mode, userId, groupId, created, modified, template,
-                        templateVersion)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    vm.id, vm.name, vm.attributes.mode, vm.attributes.userId,
-                    vm.attributes.groupId, vm.created, vm.attributes.modified, vm.template?.uri,
-                    vm.templateVersion,
-                ]
-            )
-            for (disk, extents) in disks {
-                try Self.insert(disk, in: db)
-                try Self.replaceExtents(of: disk.id, with: extents, in: db)
-            }
+    /// A disk that comes to be, with the overlay that takes its writes and what lies below that.
+    package struct NewDisk: Sendable {
+        package var disk: DiskRow
+        package var extents: [ExtentRow]
+
+        package init(_ disk: DiskRow, extents: [ExtentRow] = []) {
+            self.disk = disk
+            self.extents = extents
         }
     }
 
-    package func update(_ vm: VMRow) throws(Failure) {
-        try file.write(durably: false) { db in
+    package func insert(_ vm: VMRow, disks: [NewDisk] = []) throws(Failure) {
+        try insert([(vm: vm, disks: disks)])
+    }
+
+    /// Makes several VMs with their disks, all of them or none.
+    ///
+    /// - Parameter token: of an import, which can be made once; `.exists` if it was.
+    package func insert(
+        _ machines: [(vm: VMRow, disks: [NewDisk])],
+        imported token: String? = nil,
+        mapPages: [(overlay: Int64, pages: [MapPageRow])] = [],
+        durably: Bool = false
+    ) throws(Failure) {
+        try file.write(durably: durably) { db in
+            if let token {
+                try db.execute(
+                    sql:
+                        "INSERT OR IGNORE INTO importedMachine (token, imported) VALUES (?, unixepoch())",
+                    arguments: [token]
+                )
+                guard db.changesCount > 0 else {
+                    throw Failure(
+                        .exists,
+                        "this export was imported here before",
+                        hint: "--clone makes one more copy of it"
+                    )
+                }
+            }
+            for (vm, disks) in machines {
+                try Self.insert(vm, in: db)
+                for disk in disks {
+                    try Self.insert(disk, directory: vm.overlayDirectory, in: db)
+                }
+            }
+            for (overlay, pages) in mapPages { try Self.replace(pages, of: overlay, in: db) }
+        }
+    }
+
+    private static func insert(_ vm: VMRow, in db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO vm (id, name, mode, userId, groupId, created, modified, template,
+                    templateVersion, overlayDirectory, movedAs)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                vm.id, vm.name, vm.attributes.mode, vm.attributes.userId, vm.attributes.groupId,
+                vm.created, vm.attributes.modified, vm.template?.uri, vm.templateVersion,
+                vm.overlayDirectory, vm.movedAs,
+            ]
+        )
+    }
+
+    package func update(_ vm: VMRow, durably: Bool = false) throws(Failure) {
+        try file.write(durably: durably) { db in
             try db.execute(
                 sql: """
                     UPDATE vm SET name = ?, mode = ?, userId = ?, groupId = ?, modified = ?,
-                        template = ?, templateVersion = ?
+                        template = ?, templateVersion = ?, overlayDirectory = ?, movedAs = ?
                     WHERE id = ?
                     """,
                 arguments: [
                     vm.name, vm.attributes.mode, vm.attributes.userId, vm.attributes.groupId,
-                    vm.attributes.modified, vm.template?.uri, vm.templateVersion, vm.id,
+                    vm.attributes.modified, vm.template?.uri, vm.templateVersion,
+                    vm.overlayDirectory, vm.movedAs, vm.id,
                 ]
             )
         }
@@ -202,7 +193,7 @@ extension StateDatabase {
         }
     }
 
-    private static func attributes(_ row: Row) -> OwnedAttributes {
+    static func attributes(_ row: Row) -> OwnedAttributes {
         OwnedAttributes(
             mode: row["mode"],
             userId: row["userId"],
@@ -231,85 +222,86 @@ extension StateDatabase {
         }
     }
 
-    /// - Throws: `.corrupt` for a row that cannot be: guessing would show wrong bytes.
-    package func extents(of disk: Int64) throws(Failure) -> [ExtentRow] {
-        try file.read { db in
-            var end = 0
-            return try Row.fetchAll(
-                db,
-                sql: "SELECT * FROM extent WHERE disk = ? ORDER BY start",
-                arguments: [disk]
-            ).map { row in
-                guard let root = Data32.id(row["root"]) else {
-                    throw Failure(.corrupt, "an extent of disk \(disk) has no root")
-                }
-                let extent = ExtentRow(
-                    start: row["start"],
-                    byteCount: row["byteCount"],
-                    root: root,
-                    contentSize: row["contentSize"],
-                    segmentSize: row["segmentSize"],
-                    levels: row["levels"],
-                    prefix: try Name(uri: row["prefix"]),
-                    sourceStart: row["sourceStart"]
-                )
-                guard extent.isPossible(after: end) else {
-                    throw Failure(.corrupt, "an extent of disk \(disk) is malformed")
-                }
-                end = extent.start + extent.byteCount
-                return extent
-            }
+    /// - Parameter directory: where its overlay is; nil for the state directory.
+    package func insert(_ disk: NewDisk, directory: String? = nil) throws(Failure) {
+        try file.write(durably: false) { db in
+            try Self.insert(disk, directory: directory, in: db)
         }
     }
 
-    package func insert(_ disk: DiskRow) throws(Failure) {
-        try file.write(durably: false) { db in try Self.insert(disk, in: db) }
-    }
-
-    /// Changes everything a disk row says, and with `extents` or `mapPages` also those, at once.
+    /// Changes everything a disk row says, and with `extents` or `mapPages` also those of its overlay,
+    /// at once.
     ///
     /// A map page without states is removed.
     package func update(
         _ disk: DiskRow,
         extents: [ExtentRow]? = nil,
         mapPages: [MapPageRow] = [],
-        removingMapPagesFrom firstRemoved: Int? = nil,
         durably: Bool = false
     ) throws(Failure) {
         try file.write(durably: durably) { db in
-            try db.execute(
-                sql: """
-                    UPDATE disk SET vm = ?, name = ?, size = ?, mode = ?, userId = ?, groupId = ?,
-                        modified = ?, failure = ?
-                    WHERE id = ?
-                    """,
-                arguments: [
-                    disk.vm, disk.name, disk.size, disk.attributes.mode, disk.attributes.userId,
-                    disk.attributes.groupId, disk.attributes.modified, disk.failure, disk.id,
-                ]
-            )
             // Deleted while it is open: what is in memory is all it has from now on.
-            guard db.changesCount > 0 else { return }
-            if let extents { try Self.replaceExtents(of: disk.id, with: extents, in: db) }
-            if let firstRemoved {
-                try db.execute(
-                    sql: "DELETE FROM mapPage WHERE overlay = ? AND page >= ?",
-                    arguments: [disk.overlay, firstRemoved]
-                )
-            }
+            guard try Self.update(disk, in: db) else { return }
+            if let extents { try Self.replaceExtents(of: disk.overlay, with: extents, in: db) }
             try Self.replace(mapPages, of: disk.overlay, in: db)
         }
     }
 
-    package func deleteDisk(_ disk: DiskRow) throws(Failure) {
+    /// - Returns: false if there is no such disk any more.
+    @discardableResult
+    static func update(_ disk: DiskRow, in db: Database) throws -> Bool {
+        try db.execute(
+            sql: """
+                UPDATE disk SET vm = ?, name = ?, size = ?, mode = ?, userId = ?, groupId = ?,
+                    modified = ?, overlay = ?, failure = ?
+                WHERE id = ?
+                """,
+            arguments: [
+                disk.vm, disk.name, disk.size, disk.attributes.mode, disk.attributes.userId,
+                disk.attributes.groupId, disk.attributes.modified, disk.overlay, disk.failure,
+                disk.id,
+            ]
+        )
+        return db.changesCount > 0
+    }
+
+    /// Takes a disk out of service, or puts it back with nil; on disk when this returns.
+    package func setFailure(_ failure: String?, ofDisk id: Int64) throws(Failure) {
         try file.write(durably: true) { db in
-            try db.execute(sql: "DELETE FROM extent WHERE disk = ?", arguments: [disk.id])
-            try db.execute(sql: "DELETE FROM mapPage WHERE overlay = ?", arguments: [disk.overlay])
-            try db.execute(sql: "DELETE FROM disk WHERE id = ?", arguments: [disk.id])
+            try db.execute(
+                sql: "UPDATE disk SET failure = ? WHERE id = ?",
+                arguments: [failure, id]
+            )
         }
     }
 
-    private static func insert(_ disk: DiskRow, in db: Database) throws {
+    /// Deletes a disk durably, and its overlay unless another one refers to it.
+    ///
+    /// - Returns: whether the overlay went too; else the reclaimer looks after it.
+    package func deleteDisk(_ disk: DiskRow) throws(Failure) -> Bool {
+        try file.write(durably: true) { db in
+            try db.execute(sql: "DELETE FROM disk WHERE id = ?", arguments: [disk.id])
+            let isReferred = try Bool.fetchOne(
+                db,
+                sql: """
+                    SELECT EXISTS (SELECT 1 FROM extent WHERE below = :id)
+                        OR EXISTS (SELECT 1 FROM snapshotDisk WHERE overlay = :id)
+                    """,
+                arguments: ["id": disk.overlay]
+            )
+            guard isReferred == false else { return false }
+            try Self.deleteOverlay(disk.overlay, in: db)
+            return true
+        }
+    }
+
+    static func insert(_ new: NewDisk, directory: String?, in db: Database) throws {
+        let disk = new.disk
+        try insert(
+            OverlayRow(id: disk.overlay, size: disk.size, directory: directory),
+            extents: new.extents,
+            in: db
+        )
         try db.execute(
             sql: """
                 INSERT INTO disk (id, vm, name, size, mode, userId, groupId, modified, overlay)
@@ -321,94 +313,5 @@ extension StateDatabase {
                 disk.overlay,
             ]
         )
-    }
-
-    private static func replaceExtents(
-        of disk: Int64,
-        with extents: [ExtentRow],
-        in db: Database
-    ) throws {
-        try db.execute(sql: "DELETE FROM extent WHERE disk = ?", arguments: [disk])
-        for extent in extents {
-            try db.execute(
-                sql: """
-                    INSERT INTO extent (disk, start, byteCount, root, contentSize, segmentSize,
-                        levels, prefix, sourceStart)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    disk, extent.start, extent.byteCount, Data32.data(extent.root),
-                    extent.contentSize, extent.segmentSize, extent.levels, extent.prefix.uri,
-                    extent.sourceStart,
-                ]
-            )
-        }
-    }
-}
-
-// MARK: - Block maps
-
-extension StateDatabase {
-    package func mapPages(of overlay: Int64) throws(Failure) -> [MapPageRow] {
-        try file.read { db in
-            try Row.fetchAll(
-                db,
-                sql: "SELECT page, states FROM mapPage WHERE overlay = ? ORDER BY page",
-                arguments: [overlay]
-            ).map { row in
-                let page: Int = row[0]
-                let states: Data = row[1]
-                guard MapPageRow.pages.contains(page), states.count == MapPageRow.byteCount else {
-                    throw Failure(.corrupt, "map page \(page) of overlay \(overlay) is malformed")
-                }
-                return MapPageRow(page: page, states: Array(states))
-            }
-        }
-    }
-
-    /// Removes pages that a flush committed behind the deletion of their disk.
-    package func deleteOrphanMapPages() throws(Failure) {
-        try file.write(durably: false) { db in
-            try db.execute(
-                sql: "DELETE FROM mapPage WHERE overlay NOT IN (SELECT overlay FROM disk)"
-            )
-        }
-    }
-
-    /// Commits changed map pages of several overlays, and times of change of disks, in one
-    /// transaction, on disk when this returns.
-    package func commit(
-        mapPages: [(overlay: Int64, pages: [MapPageRow])],
-        modified disks: [DiskRow]
-    ) throws(Failure) {
-        try file.write(durably: true) { db in
-            for (overlay, pages) in mapPages { try Self.replace(pages, of: overlay, in: db) }
-            for disk in disks {
-                try db.execute(
-                    sql: "UPDATE disk SET modified = ? WHERE id = ?",
-                    arguments: [disk.attributes.modified, disk.id]
-                )
-            }
-        }
-    }
-
-    private static func replace(
-        _ pages: [MapPageRow],
-        of overlay: Int64,
-        in db: Database
-    ) throws {
-        for page in pages {
-            if page.states.isEmpty {
-                try db.execute(
-                    sql: "DELETE FROM mapPage WHERE overlay = ? AND page = ?",
-                    arguments: [overlay, page.page]
-                )
-            } else {
-                try db.execute(
-                    sql: "INSERT OR REPLACE INTO mapPage (overlay, page, states) VALUES (?, ?, ?)",
-                    arguments: [overlay, page.page, Data(page.states)]
-                )
-            }
-        }
     }
 }

@@ -6,8 +6,9 @@ internal import GRDB
 ///
 /// Concurrency: any thread; writes are one at a time.
 package final class StateDatabase: Sendable {
-    /// Version 1: the first.
-    package static let formatVersion = 1
+    /// Version 1: the first. Version 2: overlays on their own, which extents belong to and may refer
+    /// to; snapshots; where overlays are kept; moved VMs.
+    package static let formatVersion = 2
     let file: SQLiteFile
     /// There was no database before.
     package let isNew: Bool
@@ -15,9 +16,13 @@ package final class StateDatabase: Sendable {
     package init(path: String) throws(Failure) {
         var isNew = false
         file = try SQLiteFile(path: path, version: Self.formatVersion) { db, found in
-            guard found == 0 else { return }
-            isNew = true
-            try db.execute(sql: Self.schema)
+            switch found {
+            case 0:
+                isNew = true
+                try db.execute(sql: Self.schema)
+            case 1: try db.execute(sql: Self.upgradeFrom1)
+            default: break
+            }
         }
         self.isNew = isNew
     }
@@ -26,6 +31,23 @@ package final class StateDatabase: Sendable {
 
     /// Some commit might not outlive a power cut yet.
     package var hasUndurableCommits: Bool { file.hasUndurableCommits }
+
+    /// Tells the state directories of several nodes apart; made at first use, durably.
+    package func homeId() throws(Failure) -> String {
+        let key = "home"
+        let known = try file.read { db in
+            try String.fetchOne(db, sql: "SELECT value FROM meta WHERE key = ?", arguments: [key])
+        }
+        if let known { return known }
+        let made = String(UInt64.random(in: 0...UInt64.max), radix: 16)
+        try file.write(durably: true) { db in
+            try db.execute(
+                sql: "INSERT INTO meta (key, value) VALUES (?, ?)",
+                arguments: [key, made]
+            )
+        }
+        return made
+    }
 
     /// Every commit so far is on disk when this returns.
     package func synchronize() throws(Failure) {
@@ -81,7 +103,9 @@ package final class StateDatabase: Sendable {
             created INTEGER NOT NULL,
             modified INTEGER NOT NULL,
             template TEXT,
-            templateVersion INTEGER
+            templateVersion INTEGER,
+            overlayDirectory TEXT,
+            movedAs TEXT
         );
 
         CREATE TABLE disk (
@@ -98,24 +122,81 @@ package final class StateDatabase: Sendable {
             UNIQUE (vm, name)
         );
 
+        """ + overlayTables
+
+    /// New with version 2.
+    private static let overlayTables = """
+        CREATE TABLE overlay (
+            id INTEGER PRIMARY KEY NOT NULL,
+            size INTEGER NOT NULL,
+            directory TEXT
+        );
+
         CREATE TABLE extent (
-            disk INTEGER NOT NULL REFERENCES disk (id),
+            overlay INTEGER NOT NULL REFERENCES overlay (id),
             start INTEGER NOT NULL,
             byteCount INTEGER NOT NULL,
-            root BLOB NOT NULL,
-            contentSize INTEGER NOT NULL,
-            segmentSize INTEGER NOT NULL,
-            levels INTEGER NOT NULL,
-            prefix TEXT NOT NULL,
             sourceStart INTEGER NOT NULL,
-            PRIMARY KEY (disk, start)
+            below INTEGER REFERENCES overlay (id),
+            root BLOB,
+            contentSize INTEGER,
+            segmentSize INTEGER,
+            levels INTEGER,
+            prefix TEXT,
+            PRIMARY KEY (overlay, start)
         ) WITHOUT ROWID;
+        CREATE INDEX extentBelow ON extent (below) WHERE below IS NOT NULL;
 
         CREATE TABLE mapPage (
             overlay INTEGER NOT NULL,
             page INTEGER NOT NULL,
             states BLOB NOT NULL,
             PRIMARY KEY (overlay, page)
+        );
+
+        CREATE TABLE snapshot (
+            id INTEGER PRIMARY KEY NOT NULL,
+            vm INTEGER NOT NULL REFERENCES vm (id),
+            name TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            isComplete INTEGER NOT NULL,
+            UNIQUE (vm, name)
+        );
+
+        CREATE TABLE snapshotDisk (
+            id INTEGER PRIMARY KEY NOT NULL,
+            snapshot INTEGER NOT NULL REFERENCES snapshot (id),
+            name TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            mode INTEGER NOT NULL,
+            userId INTEGER NOT NULL,
+            groupId INTEGER NOT NULL,
+            modified INTEGER NOT NULL,
+            overlay INTEGER NOT NULL REFERENCES overlay (id),
+            UNIQUE (snapshot, name)
+        );
+
+        CREATE TABLE importedMachine (
+            token TEXT PRIMARY KEY NOT NULL,
+            imported INTEGER NOT NULL
         ) WITHOUT ROWID;
+        """
+
+    private static let upgradeFrom1 = """
+        ALTER TABLE vm ADD COLUMN overlayDirectory TEXT;
+        ALTER TABLE vm ADD COLUMN movedAs TEXT;
+        ALTER TABLE extent RENAME TO extent1;
+        ALTER TABLE mapPage RENAME TO mapPage1;
+        \(overlayTables)
+        INSERT INTO overlay (id, size) SELECT overlay, size FROM disk;
+        INSERT INTO extent (overlay, start, byteCount, sourceStart, root, contentSize, segmentSize,
+                levels, prefix)
+            SELECT disk.overlay, start, byteCount, sourceStart, root, contentSize, segmentSize, levels,
+                prefix
+            FROM extent1 JOIN disk ON disk.id = extent1.disk;
+        INSERT INTO mapPage (overlay, page, states)
+            SELECT overlay, page, states FROM mapPage1 WHERE overlay IN (SELECT overlay FROM disk);
+        DROP TABLE extent1;
+        DROP TABLE mapPage1;
         """
 }

@@ -1,0 +1,201 @@
+internal import ArgumentParser
+internal import CCNx
+internal import Control
+internal import Failures
+internal import Files
+internal import Publishing
+internal import Signing
+
+struct RepublishCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "republish",
+        abstract: "Publish a VM as the next version of its template, or as a new template.",
+        discussion: """
+            The VM may run: what is published is one moment of all its disks, or a snapshot. Only segments
+            with written blocks are read; all others keep their ids. With --rebase the VM itself then stands
+            on what was published, and the space of its written blocks comes back.
+
+            EXAMPLES
+              ccnfs republish web-01
+              ccnfs republish web-01@configured ccnx:/mycorp.com/app2/webserver --rebase
+            """
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The VM, or VM@SNAPSHOT.") var machine: String
+    @Argument(help: "The template (default: what the VM was deployed from).") var name: String?
+    @Option(help: ArgumentHelp("The private key to sign with.", valueName: "file"))
+    var key: String?
+    @Option(
+        help: ArgumentHelp(
+            "A property of the template beside those of the one before; may be given again.",
+            valueName: "k=v"
+        )
+    )
+    var property: [String] = []
+    @Flag(help: "Let the VM stand on what was published.") var rebase = false
+
+    func run() async throws {
+        let (machine, snapshot) = try DiskSetArgument.machine(machine)
+        let privateKey = try KeyFiles.privateKey(key ?? KeyFiles.defaultPath(global))
+        let republication = ControlRequest.Republication(
+            machine: machine,
+            snapshot: snapshot,
+            template: try name.map { (uri) throws(Failure) in try Name.templateName(uri: uri).uri },
+            properties: try PropertyArgument.parse(property),
+            isRebasing: rebase,
+            publicKeyPEM: String(decoding: try privateKey.publicKey.pem(), as: UTF8.self)
+        )
+        let session = CommandSession(key: privateKey)
+        defer { session.endProgress() }
+        let report = try await global.perform(.republish(republication), session: session) {
+            (response) -> PublishReport? in
+            if case .published(let report) = response { report } else { nil }
+        }
+        session.endProgress()
+        if global.json { return try Output.json(report) }
+        PublishCommand.show(report)
+        if rebase { Output.line("\(machine) stands on version \(report.version)") }
+    }
+}
+
+struct ExportVMCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export-vm",
+        abstract: "Write a VM into one file, to go on on another node.",
+        discussion: """
+            The file has the profile and the written blocks; content of templates is named, not copied. The
+            VM has moved then: here it is read-only. --keep leaves it as it is, and so does a snapshot.
+
+            EXAMPLES
+              ccnfs export-vm web-01 web-01.ccnfs
+              ccnfs export-vm web-01@nightly /backup/web-01.ccnfs
+            """
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The VM, or VM@SNAPSHOT.") var machine: String
+    @Argument(help: "The file to write.") var file: String
+    @Flag(help: "The VM stays here; the export is a copy.") var keep = false
+    @Flag(help: "Replace a file that is there.") var force = false
+
+    func run() async throws {
+        let (machine, snapshot) = try DiskSetArgument.machine(machine)
+        let export = ControlRequest.MachineExport(
+            machine: machine,
+            snapshot: snapshot,
+            path: FileTree.absolute(file),
+            isKept: keep,
+            overwrites: force
+        )
+        let session = CommandSession()
+        defer { session.endProgress() }
+        let exported = try await global.perform(.exportMachine(export), session: session) {
+            (response) -> MachineExported? in
+            if case .machineExported(let exported) = response { exported } else { nil }
+        }
+        session.endProgress()
+        if global.json { return try Output.json(exported) }
+        Output.line(
+            "\(exported.machine) is in \(file), \(ByteCount.text(exported.fileBytes)), written blocks "
+                + ByteCount.text(exported.writtenBytes)
+        )
+        if exported.isMoved { Output.line("here it is read-only now") }
+    }
+}
+
+struct ImportVMCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import-vm",
+        abstract: "Make a VM of an exported file.",
+        discussion: """
+            The file is checked as a whole before anything is made. Content of templates that is not here is
+            fetched when it is read. An export is imported once on a node; --clone makes one more copy.
+
+            EXAMPLES
+              ccnfs import-vm web-01.ccnfs
+              ccnfs import-vm web-01.ccnfs --name web-02 --clone
+            """
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The file.") var file: String
+    @Option(help: "The VM's name (default: the one it had).") var name: String?
+    @Flag(help: "Make a copy, also of an export that was imported here.") var clone = false
+    @Option(
+        help: ArgumentHelp(
+            "Keep the VM's written blocks in this directory (default: the node's).",
+            valueName: "dir"
+        )
+    )
+    var vmStore: String?
+
+    func run() async throws {
+        let machineImport = ControlRequest.MachineImport(
+            path: FileTree.absolute(file),
+            name: name,
+            isClone: clone,
+            overlayPlace: vmStore.map(FileTree.absolute)
+        )
+        let session = CommandSession()
+        defer { session.endProgress() }
+        let made = try await global.perform(.importMachine(machineImport), session: session) {
+            (response) -> MachineSummary? in
+            if case .machines(let made) = response { made.first } else { nil }
+        }
+        session.endProgress()
+        if global.json { return try Output.json(made) }
+        let count = made.disks.count
+        Output.line("\(made.name) is here with \(count) disk\(count == 1 ? "" : "s")")
+    }
+}
+
+struct BackupCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup",
+        abstract: "Copy the state of this node into a directory that can take its place.",
+        discussion: """
+            The node may run: each VM is copied as it is at one moment, with its snapshots. To restore, stop
+            the node and copy the directory to where the state was: cp -a --sparse=always DIR STATE.
+
+            EXAMPLE
+              ccnfs backup /backup/ccnfs-2026-11-24
+            """
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "A directory that is not there yet.") var directory: String
+
+    func run() async throws {
+        let session = CommandSession()
+        defer { session.endProgress() }
+        let backup = try await global.perform(
+            .backUp(directory: FileTree.absolute(directory)),
+            session: session
+        ) { (response) -> Backup? in
+            if case .backedUp(let backup) = response { backup } else { nil }
+        }
+        session.endProgress()
+        if global.json { return try Output.json(backup) }
+        Output.line(
+            "\(directory): \(backup.machines) VMs, \(ByteCount.text(backup.copiedBytes)) of blocks and "
+                + "content"
+        )
+    }
+}
+
+/// Reads `--property k=v`.
+enum PropertyArgument {
+    static func parse(_ words: [String]) throws(Failure) -> [String: String] {
+        var properties: [String: String] = [:]
+        for property in words {
+            guard let equals = property.firstIndex(of: "="), equals != property.startIndex else {
+                throw Failure(.usage, "property \"\(property)\" is not of the form key=value")
+            }
+            properties[String(property[..<equals])] = String(
+                property[property.index(after: equals)...]
+            )
+        }
+        return properties
+    }
+}
