@@ -5,9 +5,9 @@
     answered-writes.py verify DISK LOG --seed N --base FILE [--adopt FILE] [--power-cut]
 
 `write` runs four writers, each in its own quarter of the first REGION bytes: buffered at any offset
-and length, O_DIRECT, O_DSYNC, buffered with now and then an fsync. It notes each write in LOG before
-it is sent and once more when it was answered, and ends at the first error (the node was killed) or
-when the time is over. Offsets, lengths and bytes come from the seed.
+and length, O_DIRECT, O_DSYNC, buffered with now and then a hole punched (a write of zeros) or an fsync.
+It notes each write in LOG before it is sent and once more when it was answered, and ends at the first
+error (the node was killed) or when the time is over. Offsets, lengths and bytes come from the seed.
 
 `verify` replays the log on what FILE holds. An answered write must be there; one that was sent and
 not answered may be there, not, or in part. After a power cut only what an O_DSYNC write or an fsync
@@ -23,6 +23,9 @@ import sys
 import threading
 import time
 
+sys.dont_write_bytecode = True
+from disk_history import KEEP_SIZE, PUNCH_HOLE, fallocate  # noqa: E402
+
 REGION = 64 * 1024 * 1024
 QUARTER = REGION // 4
 KINDS = ["buffered", "direct", "dsync", "fsync"]
@@ -37,7 +40,12 @@ def plan(seed, kind, sequence):
     if kind == "direct":
         length = max(512, length // 512 * 512)
         offset = offset // 512 * 512
-    return KINDS.index(kind) * QUARTER + offset, dice.randbytes(length)
+    data = bytes(length) if is_hole(kind, sequence) else dice.randbytes(length)
+    return KINDS.index(kind) * QUARTER + offset, data
+
+
+def is_hole(kind, sequence):
+    return kind == "fsync" and sequence % 5 == 0
 
 
 def writer(kind, disk, log, seed, until, first, errors):
@@ -54,12 +62,15 @@ def writer(kind, disk, log, seed, until, first, errors):
         while time.monotonic() < until:
             offset, data = plan(seed, kind, sequence)
             os.write(log, f"sent {kind} {sequence}\n".encode())
-            memory[: len(data)] = data
-            view = memoryview(memory)[: len(data)]
-            written = os.pwrite(file, view, offset)
-            view.release()
-            if written != len(data):
-                raise OSError(0, f"{written} of {len(data)} bytes were written")
+            if is_hole(kind, sequence):
+                fallocate(file, PUNCH_HOLE | KEEP_SIZE, offset, len(data))
+            else:
+                memory[: len(data)] = data
+                view = memoryview(memory)[: len(data)]
+                written = os.pwrite(file, view, offset)
+                view.release()
+                if written != len(data):
+                    raise OSError(0, f"{written} of {len(data)} bytes were written")
             if kind == "fsync" and sequence % 16 == 0:
                 os.fsync(file)
             os.write(log, f"answered {kind} {sequence}\n".encode())
@@ -108,6 +119,19 @@ def durable(answered):
     return kept, lost
 
 
+def take_what_is_there(model, actual, data, offset, first, end):
+    """Of a write that may be lost: each of its bytes is the old or the new one."""
+    there = actual[offset + first:offset + end]
+    if model[offset + first:offset + end] == there:
+        return
+    if data[first:end] == there:
+        model[offset + first:offset + end] = there
+    elif end - first > 1:
+        middle = (first + end) // 2
+        take_what_is_there(model, actual, data, offset, first, middle)
+        take_what_is_there(model, actual, data, offset, middle, end)
+
+
 def verify(arguments):
     with open(arguments.base, "rb") as base:
         model = bytearray(base.read(REGION))
@@ -131,14 +155,12 @@ def verify(arguments):
             offset, data = plan(arguments.seed, kind, sequence)
             model[offset:offset + len(data)] = data
             count += 1
-    # A write that may be lost: each of its bytes is the old or the new one.
     undecided = 0
-    for kind, sequence in sorted(sent):
+    # The latest first: most of what an earlier one wrote is then known to be there already.
+    for kind, sequence in sorted(sent, reverse=True):
         offset, data = plan(arguments.seed, kind, sequence)
         undecided += 1
-        for place, byte in enumerate(data, offset):
-            if actual[place] == byte:
-                model[place] = byte
+        take_what_is_there(model, actual, data, offset, 0, len(data))
     if arguments.adopt:
         with open(arguments.adopt, "wb") as out:
             out.write(actual)

@@ -4,8 +4,11 @@
 #   publish      first publish of a raw image        : openssl dgst -sha256 of the same file
 #   sequential   read of the template by dd          : the raw file on the same filesystem
 #   random read  4 KiB O_DIRECT on the template      : qemu-storage-daemon --export fuse, same file
-#   write        4 KiB on a VM disk                  : the same export of a qcow2 overlay
-#   deploy       100 VMs by cp                       : 100 overlays by qemu-img create
+#   write        4 KiB on a VM disk, with an fsync
+#                after each too; 1 MiB in sequence   : the same export of a qcow2 overlay
+#   snapshot     mkdir in .snapshots                 : blockdev-snapshot-sync of that export, running
+#   deploy       100 VMs by mkdir and cp, and by one
+#                command                             : 100 overlays by qemu-img create
 #
 # Each is measured BENCH_ROUNDS times (3), ours and the other in turn, so that a noisy machine hits
 # both; medians are printed. BENCH_SECONDS (3) is the length of one fio run. IMAGE names another raw
@@ -15,6 +18,8 @@
 rounds=${BENCH_ROUNDS:-3}
 seconds=${BENCH_SECONDS:-3}
 readonly VM_COUNT=100
+# In each round; between two of them some blocks are written.
+readonly SNAPSHOT_COUNT=20 SNAPSHOT_BLOCKS=16
 readonly NAME=ccnx:/mycorp.com/app1/linuxvm
 
 begin bench
@@ -81,10 +86,10 @@ mnt=$work/mnt
 start_node "$mnt"
 template=$mnt/mycorp.com/app1/linuxvm/disk0
 
-# start_export FILE FORMAT WRITABLE MOUNTFILE: sets export_pid
+# start_export FILE FORMAT WRITABLE MOUNTFILE: sets export_pid; $work/qmp.sock is its monitor
 start_export() {
     : > "$4"
-    qemu-storage-daemon \
+    qemu-storage-daemon --chardev "socket,path=$work/qmp.sock,server=on,wait=off,id=monitor" --monitor chardev=monitor \
         --blockdev "driver=file,node-name=file,filename=$1,read-only=$([ "$3" = on ] && echo off || echo on)" \
         --blockdev "driver=$2,node-name=disk,file=file,read-only=$([ "$3" = on ] && echo off || echo on)" \
         --export "type=fuse,id=export,node-name=disk,mountpoint=$4,writable=$3" \
@@ -140,20 +145,34 @@ done
 
 # ---- random read and write, operations per second
 
-# operations FILE RW ENGINE DEPTH
-operations() {
+# run_fio FILE RW ENGINE DEPTH [OPTION...]: its report is $work/fio.json
+run_fio() {
     local options=(--rw="$2" --ioengine="$3" --iodepth="$4")
     case $2 in
         *read) options+=(--readonly) ;;
-        *) options+=(--overwrite=0 --end_fsync=0) ;;
+        *)
+            options+=(--overwrite=0 --end_fsync=0)
+            # What the other side wrote before is not written back at the cost of this one.
+            sync
+            ;;
     esac
     fio --name=bench --filename="$1" --size="$size" --bs=4k --direct=1 --time_based --runtime="$seconds" \
-        --randrepeat=1 --norandommap --fallocate=none --output-format=json "${options[@]}" \
+        --randrepeat=1 --norandommap --fallocate=none --output-format=json "${options[@]}" "${@:5}" \
         > "$work/fio.json" 2> "$work/fio.log" || {
         cat "$work/fio.log" "$work/fio.json" >&2
         return 1
     }
+}
+
+operations() {
+    run_fio "$@" || return
     jq '.jobs[0] | (.read.iops + .write.iops) | floor' "$work/fio.json"
+}
+
+# write_speed FILE: MB/s of sequential writes of 1 MiB, all over the disk once, while dirty pages fit memory
+write_speed() {
+    run_fio "$1" write psync 1 --bs=1M --time_based=0 || return
+    jq '.jobs[0].write.bw_bytes / 1e6 | floor' "$work/fio.json"
 }
 
 cat "$image" "$template" "$export_file" > /dev/null
@@ -169,25 +188,105 @@ done
 end_process "$export_pid"
 unmount_hard "$export_file"
 
-for ((round = 1; round <= rounds; round++)); do
-    progress "write, round $round of $rounds"
-    # New on both sides: the first write of a block is the dear one.
-    vm=$mnt/localhost/bench-$round
+# make_pair NAME: a VM and a qcow2 overlay, both new: the first write of a block is the dear one. Sets vm, overlay
+# and exported.
+make_pair() {
+    vm=$mnt/localhost/$1 overlay=$work/$1.qcow2 exported=$work/export-$1
     mkdir "$vm"
     cp "$template" "$vm/disk0"
-    overlay=$work/overlay-$round.qcow2
     qemu-img create -q -f qcow2 -b "$image" -F raw "$overlay"
-    start_export "$overlay" qcow2 on "$work/export-$round"
+    start_export "$overlay" qcow2 on "$exported"
+}
+
+remove_pair() {
+    end_process "$export_pid"
+    unmount_hard "$exported"
+    if [ -d "$vm/.snapshots" ]; then
+        find "$vm/.snapshots" -mindepth 1 -maxdepth 1 -exec rmdir {} +
+    fi
+    rm -r "$vm" "$overlay"*
+}
+
+for ((round = 1; round <= rounds; round++)); do
+    progress "write, round $round of $rounds"
+    make_pair "bench-$round"
     for rw in write randwrite; do
         for depth in 1 16; do
             what="$rw 4k, QD$depth"
-            record "$what" iops peer "$(operations "$work/export-$round" "$rw" libaio "$depth")"
+            record "$what" iops peer "$(operations "$exported" "$rw" libaio "$depth")"
             record "$what" iops ours "$(operations "$vm/disk0" "$rw" libaio "$depth")"
         done
     done
-    end_process "$export_pid"
-    unmount_hard "$work/export-$round"
-    rm -r "$vm" "$overlay"
+    record "randwrite 4k + fsync, QD1" iops peer "$(operations "$exported" randwrite psync 1 --fsync=1)"
+    record "randwrite 4k + fsync, QD1" iops ours "$(operations "$vm/disk0" randwrite psync 1 --fsync=1)"
+    remove_pair
+    make_pair "sequential-$round"
+    record "write 1M, QD1" MB/s peer "$(write_speed "$exported")"
+    record "write 1M, QD1" MB/s ours "$(write_speed "$vm/disk0")"
+    remove_pair
+done
+
+# ---- snapshot
+
+# Milliseconds of one, the median: a request to the monitor and its answer, with writes to the export between.
+peer_snapshot() {
+    python3 - "$work/qmp.sock" "$exported" "$overlay" "$SNAPSHOT_COUNT" "$SNAPSHOT_BLOCKS" << 'PYTHON'
+import json
+import mmap
+import os
+import random
+import socket
+import statistics
+import sys
+import time
+
+path, exported, overlay, count, blocks = *sys.argv[1:4], *map(int, sys.argv[4:6])
+monitor = socket.socket(socket.AF_UNIX)
+monitor.connect(path)
+lines = monitor.makefile("rw")
+lines.readline()
+
+
+def execute(command, **arguments):
+    lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    lines.flush()
+    while "event" in (answer := json.loads(lines.readline())):
+        pass
+    if "error" in answer:
+        sys.exit(answer["error"]["desc"])
+
+
+execute("qmp_capabilities")
+dice, times, node = random.Random(1), [], "disk"
+disk, memory = os.open(exported, os.O_RDWR | os.O_DIRECT), mmap.mmap(-1, 4096)
+span = os.fstat(disk).st_size // 4096
+for number in range(count):
+    memory[:] = dice.randbytes(4096)
+    for _ in range(blocks):
+        os.pwrite(disk, memory, dice.randrange(span) * 4096)
+    started = time.perf_counter_ns()
+    execute("blockdev-snapshot-sync", **{
+        "node-name": node, "snapshot-file": f"{overlay}.{number}", "format": "qcow2",
+        "snapshot-node-name": f"snapshot{number}"})
+    times.append((time.perf_counter_ns() - started) / 1e6)
+    node = f"snapshot{number}"
+print(round(statistics.median(times), 3))
+PYTHON
+}
+
+our_snapshot() {
+    "$scripts/disk-calls.py" snapshots "$vm" --count "$SNAPSHOT_COUNT" --blocks "$SNAPSHOT_BLOCKS" > "$work/snapshots.json" &&
+        jq .median "$work/snapshots.json"
+}
+
+for ((round = 1; round <= rounds; round++)); do
+    progress "snapshot, round $round of $rounds"
+    make_pair "snapshot-$round"
+    taken=$(peer_snapshot)
+    record "snapshot" ms peer "$taken"
+    taken=$(our_snapshot)
+    record "snapshot" ms ours "$taken"
+    remove_pair
 done
 
 # ---- deploy
@@ -206,13 +305,22 @@ create_all() {
     done
 }
 
+deploy_at_once() {
+    local index machines=()
+    for ((index = 1; index <= VM_COUNT; index++)); do machines+=("many-$index"); done
+    ccnfs deploy "$NAME" "${machines[@]}"
+}
+
 for ((round = 1; round <= rounds; round++)); do
     progress "deploy, round $round of $rounds"
-    timed create_all
-    record "deploy $VM_COUNT VMs" s peer "$elapsed"
-    timed deploy_all
-    record "deploy $VM_COUNT VMs" s ours "$elapsed"
-    rm -r "$mnt"/localhost/many-* "$work"/many-*.qcow2
+    for way in deploy_all deploy_at_once; do
+        what="deploy $VM_COUNT VMs, $([ "$way" = deploy_all ] && echo mkdir and cp || echo one command)"
+        timed create_all
+        record "$what" s peer "$elapsed"
+        timed "$way"
+        record "$what" s ours "$elapsed"
+        rm -r "$mnt"/localhost/many-* "$work"/many-*.qcow2
+    done
 done
 
 stop_node "$mnt" "$node_pid"
@@ -231,6 +339,16 @@ goals = {
     "read 1M, in the mount's page cache": (">=", 1 / 3),
     "random read 4k, QD1, psync": (">=", 1.0),
     "random read 4k, QD1, libaio": (">=", 1.0),
+    "write 4k, QD1": (">=", 1.0),
+    "write 4k, QD16": (">=", 1.0),
+    "randwrite 4k, QD1": (">=", 1.0),
+    "randwrite 4k, QD16": (">=", 1.0),
+    "randwrite 4k + fsync, QD1": (">=", 1.0),
+    "write 1M, QD1": (">=", 1.0),
+    # The peer's is not synchronized when it is answered, ours is.
+    "snapshot": ("<=", 0.2),
+    "deploy 100 VMs, mkdir and cp": ("<=", 0.2),
+    "deploy 100 VMs, one command": ("<=", 0.2),
 }
 rows = {}
 for line in open(figures):
@@ -251,7 +369,7 @@ for (name, unit), values in rows.items():
         entry["goal"], entry["met"] = f"{sign} {limit:.2f}", met
         verdict = f"{sign} {limit:.2f} " + ("met" if met else "MISSED")
     report.append(entry)
-    digits = 3 if unit == "s" else 0
+    digits = 3 if unit in ("s", "ms") else 0
     print(f"{name:36} {ours:>7.{digits}f} {unit:4} {peer:>7.{digits}f} {unit:4} {ratio:>7.2f}  {verdict}")
 if json_path:
     with open(json_path, "w") as out:

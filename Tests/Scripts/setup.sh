@@ -20,7 +20,7 @@ readonly BUILD_PACKAGES=(
 )
 readonly RUN_PACKAGES=(
     attr cpio e2fsprogs extlinux fdisk fio fuse3 jq libnbd-bin mmdebstrap mount openssl
-    python3 qemu-system-x86 qemu-utils syslinux-common util-linux xfsprogs
+    python3 qemu-system-x86 qemu-utils stress-ng syslinux-common util-linux xfsprogs
 )
 # Measured: release and debug build 3 GiB; image, its making and a demo's store 3 GiB.
 readonly BUILD_SPACE_MIB=4096
