@@ -216,6 +216,26 @@ check "after a restart the clone is there" cmp "$work/cut" "$home_vms/others/dis
 check "and what was cut" cmp <(head -c $((2 * MIB)) "$work/cut") "$home_vms/cut/disk0"
 rm -r "$home_vms/cut" "$home_vms/others"
 
+# ---- rebased where blocks lie below an overlay that has none
+
+deploy below pair
+mkdir "$home_vms/others"
+noise "$home_vms/below/disk0" 0 "$MIB"
+cp "$home_vms/below/disk0" "$home_vms/others/disk0"
+# Hides the blocks that both stand on, so that their space may go.
+noise "$home_vms/others/disk0" 0 "$MIB"
+sync "$home_vms/others/disk0"
+truncate -s 65M "$home_vms/below/disk0"
+cp --sparse=always "$home_vms/below/disk0" "$work/below"
+check "a disk that only grew since it was cloned is republished with --rebase" \
+    republish "$work/below.json" below ccnx:/mycorp.com/below --rebase
+check "reclaim ends" ccnfs reclaim
+forget_pages "$home_vms/below/disk0"
+check "it is as it was, past the kernel's pages" cmp "$work/below" "$home_vms/below/disk0"
+restart
+check "and after a restart" cmp "$work/below" "$home_vms/below/disk0"
+rm -r "$home_vms/below" "$home_vms/others"
+
 # ---- rebased under a writer
 
 if command -v fio > /dev/null; then

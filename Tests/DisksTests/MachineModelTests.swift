@@ -10,7 +10,7 @@ import Testing
 /// deaths of the process and of the power.
 @Suite struct MachineModelTests {
     private static let operationCount =
-        ProcessInfo.processInfo.environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 3500
+        ProcessInfo.processInfo.environment["CCNFS_MODEL_OPERATIONS"].flatMap { Int($0) } ?? 2500
     private static let runs =
         ProcessInfo.processInfo.environment["CCNFS_MODEL_RUN"].flatMap { Int($0) }.map {
             $0..<$0 + 1
