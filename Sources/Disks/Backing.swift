@@ -25,9 +25,6 @@ final class Backing: Sendable {
 
     var isContentOnly: Bool { recent == nil && frozen.isEmpty }
 
-    /// Whether blocks of an overlay may be among what is shown.
-    func shows(_ overlay: Int64) -> Bool { recent?.id == overlay || frozen.shows(overlay) }
-
     enum Piece: Sendable {
         case hole
         /// Zeros that an overlay has, whatever is below it.

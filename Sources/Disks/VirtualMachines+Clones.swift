@@ -99,8 +99,9 @@ extension VirtualMachines {
             try overlays.arranging.withLock { (_) throws(Failure) in
                 try moveReferences(from: overlay, to: content)
             }
-            // Laid out anew, or the blocks would be read on where they were.
-            for disk in allDisks() where disk.backing.shows(overlay) { try relayOut(disk) }
+            // Laid out anew, or blocks would be read on where they were: those of this overlay and those of
+            // any below it, which nothing may refer to any more.
+            for disk in allDisks() where !disk.backing.isContentOnly { try relayOut(disk) }
         }
     }
 

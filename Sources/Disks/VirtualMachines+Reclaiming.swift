@@ -333,7 +333,8 @@ extension VirtualMachines {
         for merge in merges {
             try moveReferrers(of: merge, graph)
             let target = try overlays.frozenFile(merge.to)
-            for disk in allDisks() where disk.backing.frozen.shows(merge.from.id) {
+            for disk in allDisks()
+            where disk.backing.recent != nil || disk.backing.frozen.shows(merge.from.id) {
                 try disk.replaceOverlay(merge.from.id, with: merge.to.id, target)
             }
         }
