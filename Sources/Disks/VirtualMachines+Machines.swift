@@ -33,6 +33,19 @@ extension VirtualMachines {
             self.overlayDirectory = overlayDirectory
             self.disks = disks
         }
+
+        /// With an id of its own.
+        func makeRow() -> VMRow {
+            VMRow(
+                id: VirtualMachines.newId(),
+                name: name,
+                attributes: attributes,
+                created: attributes.modified / 1_000_000_000,
+                template: template,
+                templateVersion: templateVersion,
+                overlayDirectory: overlayDirectory
+            )
+        }
     }
 
     /// A disk to be made, all of it from a source.
@@ -78,15 +91,7 @@ extension VirtualMachines {
             var made: [VirtualMachine] = []
             var rows: [(vm: VMRow, disks: [StateDatabase.NewDisk])] = []
             for new in new {
-                let row = VMRow(
-                    id: Self.newId(),
-                    name: new.name,
-                    attributes: new.attributes,
-                    created: new.attributes.modified / 1_000_000_000,
-                    template: new.template,
-                    templateVersion: new.templateVersion,
-                    overlayDirectory: new.overlayDirectory
-                )
+                let row = new.makeRow()
                 var machine = VirtualMachine(row)
                 var diskRows: [StateDatabase.NewDisk] = []
                 for new in new.disks {

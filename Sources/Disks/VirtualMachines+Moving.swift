@@ -38,16 +38,7 @@ extension VirtualMachines {
     ) throws(Failure) -> VirtualMachine {
         try Self.check(machineName: new.name)
         try checkIsFree(new.name)
-        let row = VMRow(
-            id: Self.newId(),
-            name: new.name,
-            attributes: new.attributes,
-            created: new.attributes.modified / 1_000_000_000,
-            template: new.template,
-            templateVersion: new.templateVersion,
-            overlayDirectory: new.overlayDirectory
-        )
-        var machine = VirtualMachine(row)
+        var machine = VirtualMachine(new.makeRow())
         do throws(Failure) {
             var rows: [StateDatabase.NewDisk] = []
             var pages: [(overlay: Int64, pages: [MapPageRow])] = []
