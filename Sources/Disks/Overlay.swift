@@ -27,6 +27,10 @@ final class Overlay: Sendable {
     private let live: LiveMap
     private let stripes: [Stripe]
     private let freed = Mutex<[Range<Int>]>([])
+    /// Whether `data` was written since it was synchronized last.
+    private let isDataAhead: Atomic<Bool>
+    /// Why `data` could not be synchronized; nil once all of it was read again.
+    private let syncFailure = Mutex<Failure?>(nil)
     private let settled = Atomic<Bool>(false)
     private let committed = Atomic<Bool>(false)
 
@@ -61,6 +65,7 @@ final class Overlay: Sendable {
         data = try File(Self.dataPath(folder), .create)
         source = FrozenMap.Source(overlay: id, data: data, shift: 0)
         live = try LiveMap(path: Self.mapPath(folder), overlay: id, bootId: bootId, map: map)
+        isDataAhead = Atomic(!map.isEmpty)
         stripes = (0..<Self.stripeCount).map { _ in Stripe() }
         let blockCount = (diskSize + BlockMap.blockSize - 1) / BlockMap.blockSize
         if map.hasBlocks(from: blockCount) {
@@ -147,6 +152,7 @@ final class Overlay: Sendable {
     /// Writes over blocks that are all data already.
     func overwrite(_ bytes: Span<UInt8>, at offset: Int) throws(Failure) {
         try data.write(bytes, at: offset)
+        noteDataAhead()
     }
 
     /// Writes bytes and makes their blocks data; the caller holds the stripes of `blocks`.
@@ -156,6 +162,7 @@ final class Overlay: Sendable {
         blocks: Range<Int>
     ) throws(Failure) {
         try data.write(bytes, at: offset)
+        noteDataAhead()
         CrashPoint.writeData.reached()
         try setState(of: blocks, to: .data)
         CrashPoint.writeMap.reached()
@@ -164,6 +171,13 @@ final class Overlay: Sendable {
     /// Writes the whole of a block that does not count yet; the caller holds its stripe.
     func prepare(block: Int, _ bytes: [UInt8]) throws(Failure) {
         try data.write(bytes.span, at: block * BlockMap.blockSize)
+        noteDataAhead()
+    }
+
+    /// After the write and before its answer.
+    private func noteDataAhead() {
+        // Looked at first: all writers of a disk share it.
+        if !isDataAhead.load(ordering: .acquiring) { isDataAhead.store(true, ordering: .releasing) }
     }
 
     /// Changes the state of blocks in the live map and in memory, or in neither.
@@ -218,14 +232,30 @@ final class Overlay: Sendable {
 
     // MARK: Durability and space
 
+    /// Makes all answered writes durable in the file; nothing is done where there were none since the last
+    /// time. Of several callers at once, disks that show a frozen overlay, one does it and the others wait.
+    ///
+    /// - Throws: what fdatasync says, from then on each time until ``checkReadable()``: the kernel tells of
+    ///   it once, and may have dropped the bytes.
     func synchronizeData() throws(Failure) {
-        try SyncFault.check(data.path)
-        try data.synchronizeData()
+        try syncFailure.withLock { (failure) throws(Failure) in
+            if let failure { throw failure }
+            guard isDataAhead.exchange(false, ordering: .acquiringAndReleasing) else { return }
+            do throws(Failure) {
+                try SyncFault.check(data.path)
+                try data.synchronizeData()
+            } catch {
+                failure = error
+                isDataAhead.store(true, ordering: .releasing)
+                throw error
+            }
+        }
     }
 
     /// Takes space for a range without making it data.
     func allocate(_ range: Range<Int>) throws(Failure) {
         try data.allocate(at: range.lowerBound, byteCount: range.count)
+        noteDataAhead()
     }
 
     /// Blocks that are not data any more: their space goes once that is durable.
@@ -298,5 +328,6 @@ final class Overlay: Sendable {
                 )
             }
         }
+        syncFailure.withLock { $0 = nil }
     }
 }

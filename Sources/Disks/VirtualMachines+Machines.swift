@@ -289,7 +289,8 @@ extension VirtualMachines {
         }
     }
 
-    /// Says what a VM was deployed from, when that was seen: its first clone of a template's disk.
+    /// Says what a VM was deployed from, when that was seen: its first clone of a template's disk, or of a
+    /// disk of a VM that has a template.
     package func noteTemplate(_ template: Name, version: Int, of id: Int64) throws(Failure) {
         try change.withLock { (_) throws(Failure) in
             guard var machine = machine(id: id), machine.template == nil else { return }

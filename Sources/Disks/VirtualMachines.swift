@@ -237,6 +237,14 @@ extension VirtualMachines {
         table.withLock { table in table.values.first { $0.id == id } }
     }
 
+    package func machine(ofSnapshot id: Int64) -> VirtualMachine? {
+        table.withLock { table in
+            table.values.first { machine in
+                machine.allSnapshots.values.contains { $0.id == id }
+            }
+        }
+    }
+
     /// The directory for written blocks in a place that a VM names.
     package func overlayDirectory(in place: String) throws(Failure) -> String {
         try OverlayPlace.directory(in: place, home: try database.homeId())

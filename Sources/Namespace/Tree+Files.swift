@@ -247,10 +247,25 @@ extension Tree {
             throw Failure(.unsupported, "this range is copied, not cloned", cause: error)
         }
         if disk.hasFreedBlocks { machines.flushQueue.flushSoon(disk) }
-        if case .content(_, let template, let version, _) = try handle(source) {
+        if let (template, version) = template(of: try handle(source)) {
             try machines.noteTemplate(template, version: version, of: disk.row.vm)
         }
         return count
+    }
+
+    /// What a file that is cloned was deployed from.
+    private func template(of source: Handle) -> (Name, version: Int)? {
+        let machine: VirtualMachine?
+        switch source {
+        case .content(_, let template, let version, _): return (template, version)
+        case .disk(let disk, _, _): machine = machines.machine(id: disk.row.vm)
+        case .snapshotDisk(let disk): machine = machines.machine(ofSnapshot: disk.row.snapshot)
+        case .bytes, .directory: machine = nil
+        }
+        guard let template = machine?.template, let version = machine?.templateVersion else {
+            return nil
+        }
+        return (template, version)
     }
 
     private func cloneSource(

@@ -249,6 +249,12 @@ section_clones() {
     mkdir "$home_vms/elsewhere"
     check "cp of a snapshot's disk into another VM" cp "$vm/.snapshots/s/disk0" "$home_vms/elsewhere/disk0"
     check "has the snapshot's bytes" cmp "$model.s" "$home_vms/elsewhere/disk0"
+    check_same "and the VM notes the template of the other" "$(jq -r .template "$vm/vm.json")" \
+        "$(jq -r .template "$home_vms/elsewhere/vm.json")"
+    mkdir "$home_vms/third"
+    cp "$vm/disk0" "$home_vms/third/disk0"
+    check "ccnfs diff of a clone of a VM's disk compares with that" reports "$work/diff.json" diff third
+    rm -r "$home_vms/third"
     check "cp -a, cat and install clone too" cp -a "$vm/disk0" "$vm/archived"
     check "with the same bytes" cmp "$model" "$vm/archived"
     check "cp over a disk that is there" cp "$home_vms/elsewhere/disk0" "$vm/twin"

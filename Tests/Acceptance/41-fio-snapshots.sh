@@ -6,12 +6,12 @@
 #   FIO_MIB        of each disk, for each engine and round (32)
 #   PAUSE_SECONDS  length of each measurement of writers (5)
 #   DEPTHS         numbers of snapshots at which reads are timed (1 10 100 300)
-#   DEPTH_BLOCKS   blocks of 4 KiB that are written between two of them (64)
+#   DEPTH_BLOCKS   blocks of 4 KiB that are written, spread over them (9,600)
 #   SEED           of offsets; printed
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-disks.sh"
 
 readonly FIO_ROUNDS=${FIO_ROUNDS:-2} FIO_MIB=${FIO_MIB:-32} PAUSE_SECONDS=${PAUSE_SECONDS:-5}
-readonly DEPTHS=${DEPTHS:-1 10 100 300} DEPTH_BLOCKS=${DEPTH_BLOCKS:-64}
+readonly DEPTHS=${DEPTHS:-1 10 100 300} DEPTH_BLOCKS=${DEPTH_BLOCKS:-9600}
 # Four VMs of two disks: a snapshot is of both.
 readonly VMS=4 FIO_SECONDS=300
 # Wide bounds, for machines that do other work: what is measured is printed.
@@ -158,40 +158,51 @@ rm -r "$home_vms/pause"
 
 # ---- reads at any number of snapshots
 
-deploy deep small
+# The same blocks are written and read whatever the number of snapshots between: only that differs.
 read -ra depths <<< "$DEPTHS"
-taken=0 first=''
 for depth in "${depths[@]}"; do
-    # The written blocks of each depth are spread over the same part of the disk.
-    times=$(calls snapshots "$home_vms/deep" --first "$taken" --count $((depth - taken)) --blocks "$DEPTH_BLOCKS" --seed "$depth")
-    taken=$depth
-    sync "$home_vms/deep/disk0"
-    medians=$(for _ in 1 2 3; do
-        field median "$(calls latency "$home_vms/deep/disk0" --read --seconds 1)"
-    done | sort -n | sed -n 2p)
-    first=${first:-$medians}
-    ratio=$(awk -v a="$medians" -v b="$first" 'BEGIN { printf "%.2f", a / b }')
-    note "$depth snapshots: 4 KiB read $medians us, $ratio of that at ${depths[0]}; mkdir $(field median "$times") ms, at most $(field max "$times") ms"
+    deploy "deep-$depth" small
+    times=$(calls snapshots "$home_vms/deep-$depth" --count "$depth" --places "$DEPTH_BLOCKS" --seed "$SEED")
+    note "$depth snapshots: mkdir $(field median "$times") ms, at most $(field max "$times") ms"
+    sync "$home_vms/deep-$depth/disk0"
+done
+for _ in 1 2 3 4 5; do
+    for depth in "${depths[@]}"; do
+        field median "$(calls latency "$home_vms/deep-$depth/disk0" --read --places "$DEPTH_BLOCKS" --seed "$SEED" --seconds 1)" \
+            >> "$work/latency-$depth"
+    done
+done
+middle() { sort -n "$1" | sed -n 3p; }
+first=$(middle "$work/latency-${depths[0]}")
+for depth in "${depths[@]}"; do
+    median=$(middle "$work/latency-$depth")
+    ratio=$(awk -v a="$median" -v b="$first" 'BEGIN { printf "%.2f", a / b }')
+    note "$depth snapshots: 4 KiB read $median us, $ratio of that at ${depths[0]}"
     check "reads at $depth snapshots are as at ${depths[0]}" \
         awk -v ratio="$ratio" -v limit="$READ_LIMIT_RATIO" 'BEGIN { exit !(ratio < limit) }'
 done
-sum=$(sha256sum < "$home_vms/deep/disk0")
+taken=${depths[-1]}
+for depth in "${depths[@]:0:${#depths[@]}-1}"; do
+    find "$home_vms/deep-$depth/.snapshots" -mindepth 1 -maxdepth 1 -exec rmdir {} +
+    check "the VM of $depth snapshots is removed once they are dropped" rm -r "$home_vms/deep-$depth"
+done
+sum=$(sha256sum < "$home_vms/deep-$taken/disk0")
 started=$(milliseconds)
 restart
 note "a restart with $taken snapshots takes $(($(milliseconds) - started)) ms"
-check_same "after a restart the disk is the same" "$sum" "$(sha256sum < "$home_vms/deep/disk0")"
-check_same "and all snapshots are there" "$taken" "$(find "$home_vms/deep/.snapshots" -mindepth 1 -maxdepth 1 | wc -l)"
+check_same "after a restart the disk is the same" "$sum" "$(sha256sum < "$home_vms/deep-$taken/disk0")"
+check_same "and all snapshots are there" "$taken" "$(find "$home_vms/deep-$taken/.snapshots" -mindepth 1 -maxdepth 1 | wc -l)"
 note "overlays of $taken snapshots take $(overlay_bytes) bytes"
 started=$(milliseconds)
-find "$home_vms/deep/.snapshots" -mindepth 1 -maxdepth 1 -exec rmdir {} +
+find "$home_vms/deep-$taken/.snapshots" -mindepth 1 -maxdepth 1 -exec rmdir {} +
 note "dropping them takes $(($(milliseconds) - started)) ms"
-check_same "without them the disk is the same" "$sum" "$(sha256sum < "$home_vms/deep/disk0")"
+check_same "without them the disk is the same" "$sum" "$(sha256sum < "$home_vms/deep-$taken/disk0")"
 started=$(milliseconds)
 check "reclaim ends" ccnfs reclaim
 note "reclaim takes $(($(milliseconds) - started)) ms; overlays then take $(overlay_bytes) bytes"
-forget_pages "$home_vms/deep/disk0"
-check_same "then too" "$sum" "$(sha256sum < "$home_vms/deep/disk0")"
-rm -r "$home_vms/deep"
+forget_pages "$home_vms/deep-$taken/disk0"
+check_same "then too" "$sum" "$(sha256sum < "$home_vms/deep-$taken/disk0")"
+rm -r "$home_vms/deep-$taken"
 check "verify finds nothing wrong" ccnfs verify
 stop_node "$mnt" "$pid"
 finish

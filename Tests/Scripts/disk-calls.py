@@ -252,18 +252,25 @@ def moment(arguments):
 # ---- time
 
 
+def drawn_places(arguments, file):
+    """As many blocks of a disk as wanted, each once; for one seed the same. None: all of it."""
+    span = (arguments.span or os.fstat(file).st_size) // BLOCK
+    dice = random.Random(arguments.seed)
+    return dice.sample(range(span), arguments.places) if arguments.places else range(span)
+
+
 def latency(arguments):
     """4 KiB, O_DIRECT, one after the other at random places; microseconds as JSON."""
     flags = os.O_DIRECT | (os.O_RDWR if arguments.write else os.O_RDONLY)
     file = os.open(arguments.file, flags)
-    span = (arguments.span or os.fstat(file).st_size) // BLOCK
+    places = drawn_places(arguments, file)
     dice = random.Random(arguments.seed)
     memory = aligned(BLOCK)
     memory[:] = dice.randbytes(BLOCK)
     times = []
     until = time.monotonic() + arguments.seconds
     while time.monotonic() < until:
-        place = dice.randrange(span) * BLOCK
+        place = dice.choice(places) * BLOCK
         started = time.perf_counter_ns()
         if arguments.write:
             os.pwrite(file, memory, place)
@@ -283,14 +290,18 @@ def latency(arguments):
 def snapshots(arguments):
     """Takes snapshots with writes to the VM's disk0 between; milliseconds of each mkdir as JSON."""
     disk = os.open(f"{arguments.vm}/disk0", os.O_RDWR | os.O_DIRECT)
-    span = (arguments.span or os.fstat(disk).st_size) // BLOCK
+    places = drawn_places(arguments, disk)
     dice = random.Random(arguments.seed)
     memory = aligned(BLOCK)
     times = []
-    for number in range(arguments.first, arguments.first + arguments.count):
+    for number in range(arguments.count):
         memory[:] = dice.randbytes(BLOCK)
-        for _ in range(arguments.blocks):
-            os.pwrite(disk, memory, dice.randrange(span) * BLOCK)
+        if arguments.places:
+            written = places[number * len(places) // arguments.count:(number + 1) * len(places) // arguments.count]
+        else:
+            written = [dice.choice(places) for _ in range(arguments.blocks)]
+        for place in written:
+            os.pwrite(disk, memory, place * BLOCK)
         started = time.perf_counter_ns()
         os.mkdir(f"{arguments.vm}/.snapshots/s{number}")
         times.append((time.perf_counter_ns() - started) / 1e6)
@@ -395,11 +406,12 @@ def main():
     direction.add_argument("--write", action="store_true")
     added.add_argument("--seconds", type=float, default=3)
     added.add_argument("--span", type=int, help="bytes from the beginning, default all")
+    added.add_argument("--places", type=int, help="blocks drawn by the seed that are used, default all")
     added.add_argument("--seed", type=int, default=1)
     added = command("snapshots", snapshots, "vm")
     added.add_argument("--count", type=int, required=True)
-    added.add_argument("--first", type=int, default=0)
-    added.add_argument("--blocks", type=int, default=0, help="written before each")
+    added.add_argument("--blocks", type=int, default=0, help="written before each, at random")
+    added.add_argument("--places", type=int, help="blocks drawn by the seed: written once each, over all snapshots")
     added.add_argument("--pause", type=float, default=0, help="seconds after each")
     added.add_argument("--span", type=int)
     added.add_argument("--seed", type=int, default=1)
