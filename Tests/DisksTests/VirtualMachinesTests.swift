@@ -98,6 +98,19 @@ import Testing
         #expect(next.size == 0)
     }
 
+    @Test func leaveARemovedDiskThatIsOpenToACopy() throws {
+        let scene = try DiskScene()
+        try scene.machines.make(named: "vm", attributes: Self.attributes)
+        let disk = try scene.machines.makeDisk(
+            named: "disk0",
+            in: "vm",
+            attributes: Self.attributes
+        )
+        _ = disk.handles.open(forWriting: false)
+        try scene.machines.removeDisk("disk0", of: "vm")
+        #expect(kind { _ = try scene.machines.pin(disk) } == .unsupported)
+    }
+
     @Test func removeTheFilesOfDisksThatWereDeletedWhenTheyStart() async throws {
         let scene = try DiskScene()
         try scene.machines.make(named: "vm", attributes: Self.attributes)
@@ -119,7 +132,41 @@ import Testing
         #expect(try await scene.disk().read(at: 0, byteCount: 1) == [9])
     }
 
+    // MARK: Times
+
+    @Test func keepTheTimeOfAChangeToTheSecondWithEachFlush() async throws {
+        let scene = try DiskScene()
+        try scene.machines.make(named: "vm", attributes: Self.attributes)
+        let disk = try scene.machines.makeDisk(
+            named: "disk0",
+            in: "vm",
+            attributes: Self.attributes
+        )
+        for byte in 1...20 {
+            try await disk.writeWaiting([UInt8(byte)], at: byte)
+            try await scene.machines.flushQueue.flush(disk)
+        }
+        let last = disk.row.attributes.modified
+        try scene.reopen(bootId: "another")
+        let kept = try scene.disk().row.attributes.modified
+        #expect(kept <= last)
+        #expect(last - kept <= 1_000_000_000)
+    }
+
     // MARK: Names and limits
+
+    @Test func refuseMoreSnapshotsThanAVMMayHave() throws {
+        let scene = try DiskScene()
+        try scene.machines.make(named: "vm", attributes: Self.attributes)
+        for number in 0..<VirtualMachines.snapshotLimit {
+            try scene.machines.takeSnapshot(of: "vm", named: "s\(number)", now: number)
+        }
+        #expect(
+            kind { try scene.machines.takeSnapshot(of: "vm", named: "more", now: 0) } == .tooLarge
+        )
+        try scene.machines.deleteSnapshot("s7", of: "vm")
+        try scene.machines.takeSnapshot(of: "vm", named: "more", now: 0)
+    }
 
     static let wrongNames = [
         "", ".", "..", ".hidden", "@object", "a/b", "/", "a\nb", "a\u{0}", "a\u{1f}",
