@@ -100,6 +100,11 @@ let package = Package(
         ),
         .target(name: "Forwarding", dependencies: ["CCNx", "Failures"], swiftSettings: house),
         .target(
+            name: "Fetching",
+            dependencies: ["CCNx", "Failures", "Forwarding"],
+            swiftSettings: house
+        ),
+        .target(
             name: "Faces",
             dependencies: [
                 "CCNx", "Failures",
@@ -122,8 +127,9 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
-                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Forwarding",
-                "Images", "Namespace", "Profiles", "Provisioning", "Publishing", "Repositories",
+                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Fetching", "Files",
+                "Forwarding", "Images", "Namespace", "Profiles", "Provisioning", "Publishing",
+                "Repositories",
                 "Signing", "Store", "Templates",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -174,6 +180,11 @@ let package = Package(
         .testTarget(
             name: "ForwardingTests",
             dependencies: ["CCNx", "Failures", "Forwarding"],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "FetchingTests",
+            dependencies: ["CCNx", "Failures", "Fetching", "TestSupport"],
             swiftSettings: house
         ),
         .testTarget(
@@ -258,7 +269,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "CCNx", "Control", "Faces", "Failures", "Files", "Namespace", "Node", "Publishing",
+                "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Namespace", "Node",
+                "Publishing",
                 "Repositories", "Signing", "Store", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -27,7 +27,13 @@ struct StatusCommand: AsyncParsableCommand {
         let status = try await global.perform(.status) { (response) -> NodeStatus? in
             if case .status(let status) = response { status } else { nil }
         }
-        if global.json { return try Output.json(status) }
+        if global.json { try Output.json(status) } else { Self.show(status) }
+        if let problem = status.catalogs.compactMap(\.problem).first {
+            throw Failure(.unavailable, "a catalog cannot be brought up to date: \(problem)")
+        }
+    }
+
+    private static func show(_ status: NodeStatus) {
         Output.line("mount      \(status.mountPoint ?? "none")")
         Output.line("state      \(status.stateDirectory)")
         Output.line("cache      \(status.cacheDirectory)")
@@ -54,14 +60,25 @@ struct StatusCommand: AsyncParsableCommand {
         for face in status.faces {
             Output.line("face       \(face.isOutgoing ? "to" : "from") \(face.address)")
         }
+        for source in status.sources { Output.line("asked      \(line(source))") }
         for catalog in status.catalogs {
             let source = catalog.isPublishedHere ? "published here" : "followed"
             Output.line("catalog    \(catalog.namespace) serial \(catalog.serial), \(source)")
             if let problem = catalog.problem { Output.line("           PROBLEM: \(problem)") }
         }
-        if let problem = status.catalogs.compactMap(\.problem).first {
-            throw Failure(.unavailable, "a catalog cannot be brought up to date: \(problem)")
+    }
+
+    private static func line(_ source: NodeStatus.SourceReport) -> String {
+        var text =
+            "\(source.isPeer ? "peer " : "")\(source.address): \(source.objects) objects, "
+            + "\(ByteCount.text(source.bytes)), \(source.misses) misses, \(source.timeouts) time-outs"
+        if source.wrongObjects > 0 { text += ", WRONG BYTES \(source.wrongObjects) times" }
+        if let benched = source.benchedMilliseconds {
+            text += "; not asked for \((benched + 999) / 1000) s"
+        } else if !source.isUp {
+            text += "; not connected"
         }
+        return text
     }
 
     private func showFile(_ file: String) async throws(Failure) {

@@ -20,7 +20,33 @@ package struct NodeStatus: Sendable, Codable {
     /// Requests of the kernel that wait for content.
     package var parkedRequests: Int
     package var faces: [FaceReport]
+    package var sources: [SourceReport]
     package var catalogs: [CatalogReport]
+
+    /// A neighbour that this node asks, and what came of it.
+    package struct SourceReport: Sendable, Codable {
+        package var address: String
+        package var isPeer: Bool
+        package var isUp: Bool
+        package var interests = 0
+        package var objects = 0
+        package var bytes = 0
+        /// Interests for what it does not have.
+        package var misses = 0
+        package var timeouts = 0
+        /// Objects whose bytes were not those of their ids.
+        package var wrongObjects = 0
+        /// Smoothed; nil before the first answer.
+        package var roundTripMilliseconds: Double?
+        /// Until it is asked again, after silence or wrong bytes; nil while it is asked.
+        package var benchedMilliseconds: Int?
+
+        package init(address: String, isPeer: Bool, isUp: Bool) {
+            self.address = address
+            self.isPeer = isPeer
+            self.isUp = isUp
+        }
+    }
 
     package struct FaceReport: Sendable, Codable {
         package var address: String
@@ -72,6 +98,7 @@ package struct NodeStatus: Sendable, Codable {
         pendingInterests: Int,
         parkedRequests: Int,
         faces: [FaceReport],
+        sources: [SourceReport],
         catalogs: [CatalogReport]
     ) {
         self.process = process
@@ -89,6 +116,7 @@ package struct NodeStatus: Sendable, Codable {
         self.pendingInterests = pendingInterests
         self.parkedRequests = parkedRequests
         self.faces = faces
+        self.sources = sources
         self.catalogs = catalogs
     }
 }

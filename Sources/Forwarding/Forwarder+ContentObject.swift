@@ -21,7 +21,7 @@ extension Forwarder {
         var waiting: Set<FaceId> = []
         for serial in answered {
             guard let entry = remove(serial) else { continue }
-            for origin in entry.origins where origin.expiry > now && origin.face != face {
+            for origin in entry.origins where waits(origin, at: now) && origin.face != face {
                 waiting.insert(origin.face)
             }
         }

@@ -36,8 +36,67 @@ extension Forwarder {
             }
             // Its time was over, only nobody has said so yet.
             _ = remove(serial)
+            return reportExpired(entry) + begin(interest, key, origin, hopLimit: hopLimit)
         }
         return begin(interest, key, origin, hopLimit: hopLimit)
+    }
+
+    /// Sends an Interest of this process to a neighbour that its owner has chosen, or sends it again. The
+    /// content store is not asked: the owner did. Who else waits for the same waits with it; if the
+    /// neighbour gives it back, so do those.
+    ///
+    /// - Parameter face: the owner's, which is local and gets one outcome for all it sent.
+    package mutating func express(
+        _ packet: DecodedPacket,
+        from face: FaceId,
+        to hop: FaceId,
+        now: UInt64
+    ) -> [ForwarderAction] {
+        guard case .interest(let interest) = packet.packet, faces[face] != nil else { return [] }
+        let lifetime = min(
+            interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
+            limits.maximumLifetimeMilliseconds
+        )
+        let origin = PendingInterest.Origin(face: face, packet: packet, expiry: now + lifetime)
+        let key = InterestKey(interest)
+        var expired: [ForwarderAction] = []
+        if let serial = pit.serial(of: key), let entry = pit[serial] {
+            if entry.expiry > now {
+                guard admit(origin, to: serial, entry) else {
+                    return refuse(packet, .noResources, to: face)
+                }
+                pit.update(serial) { entry in
+                    entry.isLookingUp = false
+                    // It may go less far than what is asked for by others, never the other way round.
+                    if interest.hopLimit >= entry.hopLimit {
+                        entry.packet = packet
+                        entry.arrival = face
+                        entry.hopLimit = interest.hopLimit
+                    }
+                    entry.untried.removeAll { $0 == hop }
+                    entry.untried.insert(hop, at: 0)
+                }
+                return tryNext(serial, otherwise: .noRoute, now: now)
+            }
+            _ = remove(serial)
+            expired = reportExpired(entry)
+        }
+        guard pit.count < limits.pendingInterestCount, hasRoom(for: origin) else {
+            return expired + refuse(packet, .noResources, to: face)
+        }
+        var entry = PendingInterest(
+            key: key,
+            origins: [origin],
+            packet: packet,
+            arrival: face,
+            hopLimit: interest.hopLimit,
+            expiry: origin.expiry
+        )
+        entry.isLookingUp = false
+        entry.untried = [hop]
+        let serial = pit.insert(entry)
+        book(origin, serial)
+        return expired + tryNext(serial, otherwise: .noRoute, now: now)
     }
 
     /// The content store's answer to ``ForwarderAction/lookUpContent(_:_:)``; nil is a miss.
@@ -52,7 +111,19 @@ extension Forwarder {
         }
         counters.contentStoreHits += 1
         _ = remove(token.serial)
-        return send(object, to: entry.origins.filter { $0.expiry > now }.map(\.face))
+        return send(object, to: entry.origins.filter { waits($0, at: now) }.map(\.face))
+    }
+
+    /// A neighbour whose time is over has given up; whoever asks in this process gets an outcome for
+    /// everything, late or not.
+    func waits(_ origin: PendingInterest.Origin, at now: UInt64) -> Bool {
+        origin.expiry > now || faces[origin.face]?.scope == .local
+    }
+
+    /// The outcome of an entry that ended unanswered.
+    func reportExpired(_ entry: PendingInterest) -> [ForwarderAction] {
+        entry.origins.filter { faces[$0.face]?.scope == .local }
+            .map { .reportExpired($0.packet, to: $0.face) }
     }
 
     // MARK: Into the PIT
@@ -90,32 +161,20 @@ extension Forwarder {
         hopLimit: UInt8,
         now: UInt64
     ) -> [ForwarderAction] {
-        let known = entry.origins.firstIndex { $0.face == origin.face }
-        if known == nil {
-            guard entry.origins.count < limits.originCountPerInterest, hasRoom(for: origin) else {
-                return refuse(origin.packet, .noResources, to: origin.face)
-            }
-            book(origin, serial)
-        } else if let known {
-            pendingByteCount += origin.packet.wire.count - entry.origins[known].packet.wire.count
+        let known = entry.origins.contains { $0.face == origin.face }
+        guard admit(origin, to: serial, entry) else {
+            return refuse(origin.packet, .noResources, to: origin.face)
         }
         let goesFurther = hopLimit > entry.hopLimit
         pit.update(serial) { entry in
-            if let known {
-                entry.origins[known].packet = origin.packet
-                entry.origins[known].expiry = max(entry.origins[known].expiry, origin.expiry)
-            } else {
-                entry.origins.append(origin)
-            }
-            entry.expiry = max(entry.expiry, origin.expiry)
-            if goesFurther || known != nil && hopLimit == entry.hopLimit {
+            if goesFurther || known && hopLimit == entry.hopLimit {
                 entry.packet = origin.packet
                 entry.arrival = origin.face
                 entry.hopLimit = hopLimit
             }
         }
         // Until the store has answered nothing was sent, so there is nothing to send again.
-        guard !entry.isLookingUp, known != nil || goesFurther else {
+        guard !entry.isLookingUp, known || goesFurther else {
             counters.interestsAggregated += 1
             return []
         }
@@ -126,6 +185,35 @@ extension Forwarder {
                 + candidates.filter { face in asked.contains { $0.face == face && $0.isAwaited } }
                 + candidates.filter { face in asked.contains { $0.face == face && !$0.isAwaited } }
         }
+    }
+
+    /// Lets a face wait for an entry, or wait longer.
+    ///
+    /// - Returns: false, with nothing changed, if there is no room.
+    private mutating func admit(
+        _ origin: PendingInterest.Origin,
+        to serial: UInt64,
+        _ entry: PendingInterest
+    ) -> Bool {
+        let known = entry.origins.firstIndex { $0.face == origin.face }
+        if let known {
+            pendingByteCount += origin.packet.wire.count - entry.origins[known].packet.wire.count
+        } else {
+            guard entry.origins.count < limits.originCountPerInterest, hasRoom(for: origin) else {
+                return false
+            }
+            book(origin, serial)
+        }
+        pit.update(serial) { entry in
+            if let known {
+                entry.origins[known].packet = origin.packet
+                entry.origins[known].expiry = max(entry.origins[known].expiry, origin.expiry)
+            } else {
+                entry.origins.append(origin)
+            }
+            entry.expiry = max(entry.expiry, origin.expiry)
+        }
+        return true
     }
 
     private func hasRoom(for origin: PendingInterest.Origin) -> Bool {
@@ -180,7 +268,7 @@ extension Forwarder {
         guard let entry = pit[serial], !entry.isAwaitingAnyone else { return [] }
         _ = remove(serial)
         let told = entry.returnCode ?? code
-        return entry.origins.filter { $0.expiry > now && faces[$0.face] != nil }
+        return entry.origins.filter { waits($0, at: now) && faces[$0.face] != nil }
             .flatMap { refuse($0.packet, told, to: $0.face) }
     }
 

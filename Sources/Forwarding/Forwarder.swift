@@ -107,9 +107,7 @@ package struct Forwarder {
         var actions: [ForwarderAction] = []
         while let (serial, entry) = pit.popExpired(now: now) {
             counters.interestsExpired += 1
-            for origin in entry.origins where faces[origin.face]?.scope == .local {
-                actions.append(.reportExpired(origin.packet, to: origin.face))
-            }
+            actions += reportExpired(entry)
             release(entry, serial)
         }
         return actions

@@ -14,12 +14,12 @@ struct PIT {
     private var serials: [InterestKey: UInt64] = [:]
     private var serialsOfHash: [ContentObjectHash: Set<UInt64>] = [:]
     private var hashRestrictedCounts: [Name: Int] = [:]
-    private var expiries = ExpiryHeap()
+    private var expiries = TimerHeap()
     private var nextSerial: UInt64 = 1
 
     var count: Int { entries.count }
     /// When to call ``popExpired(now:)`` next; may be early, never late.
-    var nextExpiry: UInt64? { expiries.first?.expiry }
+    var nextExpiry: UInt64? { expiries.first?.time }
 
     subscript(_ serial: UInt64) -> PendingInterest? { entries[serial] }
 
@@ -43,7 +43,7 @@ struct PIT {
             serialsOfHash[hash, default: []].insert(serial)
             hashRestrictedCounts[entry.key.name, default: 0] += 1
         }
-        expiries.insert(ExpiryHeap.Item(expiry: entry.expiry, serial: serial))
+        expiries.insert(TimerHeap.Item(time: entry.expiry, serial: serial))
         return serial
     }
 
@@ -62,14 +62,14 @@ struct PIT {
 
     /// Removes the entry that ends first, if its time has come.
     mutating func popExpired(now: UInt64) -> (serial: UInt64, entry: PendingInterest)? {
-        while let item = expiries.first, item.expiry <= now {
+        while let item = expiries.first, item.time <= now {
             _ = expiries.popFirst()
             guard let entry = entries[item.serial] else { continue }
             if entry.expiry <= now {
                 guard let removed = remove(item.serial) else { continue }
                 return (item.serial, removed)
             }
-            expiries.insert(ExpiryHeap.Item(expiry: entry.expiry, serial: item.serial))
+            expiries.insert(TimerHeap.Item(time: entry.expiry, serial: item.serial))
         }
         return nil
     }
@@ -106,8 +106,8 @@ struct PIT {
 
     private mutating func dropStaleItems() {
         guard expiries.count > 2 * entries.count + Self.toleratedStaleItems else { return }
-        expiries = ExpiryHeap(
-            entries.map { ExpiryHeap.Item(expiry: $0.value.expiry, serial: $0.key) }
+        expiries = TimerHeap(
+            entries.map { TimerHeap.Item(time: $0.value.expiry, serial: $0.key) }
         )
     }
 }

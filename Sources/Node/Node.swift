@@ -29,7 +29,11 @@ package final class Node: Sendable {
     package init(_ configuration: NodeConfiguration, logger: Logger) throws(Failure) {
         self.configuration = configuration
         self.logger = logger
-        exchange = PacketExchange(routes: configuration.routes, logger: logger)
+        exchange = PacketExchange(
+            routes: configuration.routes,
+            peers: configuration.peers,
+            logger: logger
+        )
         operations = try NodeOperations(
             configuration,
             exchange: exchange,

@@ -14,6 +14,8 @@ package struct NodeConfiguration: Sendable {
     package var allowsOthers = false
     package var listenAddresses: [FaceAddress] = []
     package var routes: [Route] = []
+    /// Nodes near by that may hold what this one wants; asked before those that routes lead to.
+    package var peers: [FaceAddress] = []
     /// Bytes of segments the cache may hold.
     package var cacheLimit = Int.max
     /// A directory for the written blocks of new VMs; nil for the state directory.
@@ -25,10 +27,13 @@ package struct NodeConfiguration: Sendable {
     package struct Route: Sendable, Hashable {
         package let prefix: Name
         package let address: FaceAddress
+        /// Lower is asked first.
+        package let cost: UInt32
 
-        package init(prefix: Name, address: FaceAddress) {
+        package init(prefix: Name, address: FaceAddress, cost: UInt32 = 10) {
             self.prefix = prefix
             self.address = address
+            self.cost = cost
         }
 
         /// Reads `ccnx:/mycorp.com=tcp:host:9695`.

@@ -344,8 +344,6 @@ package final class NodeOperations: Sendable {
 
     private func status() async throws(Failure) -> NodeStatus {
         let report = await exchange.report()
-        // The forwarder receives this node's own Interests like those of its neighbours.
-        let sent = fetcher.interestsSent.load(ordering: .relaxed)
         let problems = catalogProblems.withLock(\.self)
         let known = try homes.database.catalogs()
         var catalogs = known.map { row in
@@ -380,8 +378,8 @@ package final class NodeOperations: Sendable {
             cache: try homes.store.cache.usage(),
             overlays: try homes.machines.overlayUsage(),
             store: homes.store.counters.values,
-            interestsSent: sent,
-            interestsReceived: max(0, Int(report?.counters.interestsReceived ?? 0) - sent),
+            interestsSent: (report?.sources ?? []).reduce(0) { $0 + $1.interests },
+            interestsReceived: Int(report?.counters.interestsReceived ?? 0),
             pendingInterests: report?.pendingInterests ?? 0,
             parkedRequests: tree.parked.count,
             faces: (report?.faces ?? []).map { face in
@@ -390,6 +388,7 @@ package final class NodeOperations: Sendable {
                     isOutgoing: face.direction == .outgoing
                 )
             },
+            sources: report?.sources ?? [],
             catalogs: catalogs
         )
     }

@@ -1,7 +1,9 @@
 internal import CCNx
+internal import Control
 internal import Dispatch
 internal import Faces
 internal import Failures
+internal import Fetching
 internal import Files
 internal import Forwarding
 internal import Foundation
@@ -10,7 +12,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import Repositories
 internal import Signing
-internal import Synchronization
+internal import Store
 
 /// Carries out what the forwarder decides: faces on one side, content store and this process's own
 /// requests on the other.
@@ -18,32 +20,48 @@ internal import Synchronization
 /// Concurrency: all state belongs to one event loop, which also runs the faces; each access checks
 /// that. Content is looked up on `lookups`, since event loops do not touch the disk.
 final class PacketExchange: FaceEvents, @unchecked Sendable {
-    typealias Completion = @Sendable (Result<ContentObject, Failure>) -> Void
-
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    private let loop: any EventLoop
-    private let logger: Logger
+    let loop: any EventLoop
+    let logger: Logger
     private let routes: [NodeConfiguration.Route]
-    private var forwarder: Forwarder
+    private let peers: [FaceAddress]
+    var forwarder: Forwarder
     private var table: FaceTable?
     private var responder: Responder?
-    private var waiting: [Name: [Completion]] = [:]
+    /// This node's own requests; see PacketExchange+Fetching.
+    var own = OwnRequests()
+    private var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
     private var expiry: (task: Scheduled<Void>, time: UInt64)?
     private let lookups: [DispatchQueue]
     private var nextLookup = 0
     private let started = NIODeadline.now()
 
     /// The face of this process's own requests.
-    private static let application = FaceId(0)
+    static let application = FaceId(0)
     private static let lookupThreads = 4
 
-    init(routes: [NodeConfiguration.Route], logger: Logger) {
+    /// - Parameter peers: nodes near by, asked before those that routes lead to.
+    init(routes: [NodeConfiguration.Route], peers: [FaceAddress] = [], logger: Logger) {
         loop = group.next()
         self.logger = logger
         self.routes = routes
+        self.peers = peers
         forwarder = Forwarder { $0.contentObjectHash }
         lookups = (0..<Self.lookupThreads).map { DispatchQueue(label: "ccnfs.lookup.\($0)") }
         forwarder.faceUp(Self.application, scope: .local)
+        addSources()
+    }
+
+    /// An address that routes lead to and that is a peer as well is asked like a repository.
+    private func addSources() {
+        let repositories = Dictionary(grouping: routes, by: \.address).mapValues { routes in
+            FetchSource.Kind.repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
+        }
+        let kinds = repositories.merging(peers.map { ($0, .peer) }) { repository, _ in repository }
+        for (address, kind) in kinds {
+            sourceIds[address] = sourceIds.count
+            own.scheduler.addSource(sourceIds.count - 1, label: address.description, kind: kind)
+        }
     }
 
     /// Begins to listen and to connect. Interests of others are answered by `responder`.
@@ -65,47 +83,22 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
-        for address in Set(routes.map(\.address)) { table.connect(to: address) }
+        for address in Set(routes.map(\.address) + peers) { table.connect(to: address) }
         return bound
     }
 
     func stop() async {
-        let table = try? await loop.submit { self.table }.get()
+        let table = try? await loop.submit {
+            self.endOwnRequests()
+            return self.table
+        }.get()
         await table?.shutDown()
         try? await group.shutdownGracefully()
     }
 
-    // MARK: This process's own requests
-
-    /// True if some route leads to the name, whether or not its face is up.
-    func hasRoute(for name: Name) -> Bool { routes.contains { name.hasPrefix($0.prefix) } }
-
-    /// Sends an Interest and waits for its Content Object, once.
-    func express(_ interest: Interest) async -> Result<ContentObject, Failure> {
-        await withCheckedContinuation { continuation in
-            loop.execute {
-                self.express(interest) { continuation.resume(returning: $0) }
-            }
-        }
-    }
-
-    private func express(_ interest: Interest, completion: @escaping Completion) {
-        loop.preconditionInEventLoop()
-        if waiting[interest.name] != nil {
-            waiting[interest.name]?.append(completion)
-            return
-        }
-        do throws(Failure) {
-            let packet = try PacketDecoder.decode(try PacketEncoder.encode(interest))
-            waiting[interest.name] = [completion]
-            carryOut(forwarder.receive(packet, from: Self.application, now: now))
-        } catch {
-            completion(.failure(error))
-        }
-    }
-
-    private func complete(_ name: Name, _ result: Result<ContentObject, Failure>) {
-        for completion in waiting.removeValue(forKey: name) ?? [] { completion(result) }
+    /// True if there is someone to ask for the name, whether or not the face is up.
+    func hasSource(for name: Name) -> Bool {
+        !peers.isEmpty || routes.contains { name.hasPrefix($0.prefix) }
     }
 
     // MARK: Faces
@@ -113,9 +106,12 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     func faceUp(_ face: Face) {
         forwarder.faceUp(face.id, scope: face.scope)
         guard case .outgoing = face.direction else { return }
+        if let source = sourceIds[face.address] {
+            carryOut(own.scheduler.faceUp(face.id, of: source, now: now))
+        }
         for route in routes where route.address == face.address {
             do throws(Failure) {
-                try forwarder.addRoute(route.prefix, to: face.id)
+                try forwarder.addRoute(route.prefix, to: face.id, cost: route.cost)
             } catch {
                 logger.warning(
                     "route not taken",
@@ -126,7 +122,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     func received(_ packet: DecodedPacket, on face: FaceId) {
-        carryOut(forwarder.receive(packet, from: face, now: now))
+        carryOut(forwarder.receive(packet, from: face, now: now), cameFrom: face)
     }
 
     func faceDown(_ face: FaceId, because failure: Failure?) {
@@ -136,33 +132,34 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 metadata: ["face.id": "\(face)", "cause": "\(failure)"]
             )
         }
+        // First who is asked instead: the forwarder then has nobody to tell.
+        carryOut(own.scheduler.faceDown(face, now: now))
         carryOut(forwarder.faceDown(face, now: now))
     }
 
     // MARK: Actions
 
-    private var now: UInt64 { UInt64((NIODeadline.now() - started).nanoseconds / 1_000_000) }
+    var now: UInt64 { UInt64((NIODeadline.now() - started).nanoseconds / 1_000_000) }
 
-    private func carryOut(_ actions: [ForwarderAction]) {
+    /// - Parameter face: whose packet it was that led to these.
+    func carryOut(_ actions: [ForwarderAction], cameFrom face: FaceId? = nil) {
         for action in actions {
             switch action {
             case .lookUpContent(let token, let interest):
                 lookUp(token, interest)
             case .sendContentObject(let packet, Self.application):
-                if case .contentObject(let object) = packet.packet, let name = object.name {
-                    complete(name, .success(object))
+                if case .contentObject(let object) = packet.packet {
+                    received(object, from: face)
                 }
             case .sendInterestReturn(let packet, let code, Self.application):
                 if case .interest(let interest) = packet.packet {
-                    complete(interest.name, .failure(failure(code, interest.name)))
-                }
-            case .reportExpired(let packet, _):
-                if case .interest(let interest) = packet.packet {
-                    complete(
-                        interest.name,
-                        .failure(Failure(.timedOut, "nobody answered for \(interest.name)"))
+                    carryOut(
+                        own.scheduler.returned(interest.name, code, from: face, now: now)
                     )
                 }
+            case .reportExpired:
+                // Own requests have clocks of their own.
+                break
             case .cache:
                 // What this node asked for is kept by the one who asked, where it belongs on disk.
                 break
@@ -172,27 +169,6 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             }
         }
         scheduleExpiry()
-    }
-
-    private func failure(_ code: CCNx.ReturnCode, _ name: Name) -> Failure {
-        switch code {
-        case .noRoute where forwarder.nextHops(for: name).isEmpty:
-            Failure(
-                .unavailable,
-                "no face to a node that may have \(name) is up",
-                hint: "is its repository running and reachable? see: ccnfs status"
-            )
-        case .noRoute:
-            Failure(
-                .noSource,
-                "no node that can be reached has \(name)",
-                hint: "publish it anew, or add a route to a node that has it"
-            )
-        case .congested, .noResources:
-            Failure(.busy, "the next node is too busy to ask for \(name)")
-        default:
-            Failure(.noSource, "the next node gave the Interest for \(name) back: \(code)")
-        }
     }
 
     private func lookUp(_ token: LookupToken, _ interest: Interest) {
@@ -239,6 +215,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         var faces: [Face]
         var pendingInterests: Int
         var counters: ForwarderCounters
+        var sources: [NodeStatus.SourceReport]
     }
 
     func report() async -> Report? {
@@ -246,7 +223,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             Report(
                 faces: self.table?.faces ?? [],
                 pendingInterests: self.forwarder.pendingInterestCount,
-                counters: self.forwarder.counters
+                counters: self.forwarder.counters,
+                sources: self.sourceReports
             )
         }.get()
     }

@@ -52,8 +52,7 @@ extension ContentStore {
         guard let place = try index.places(of: [id])[0] else { return nil }
         let bytes = try image(place.image).bytes(at: place.position)
         guard ObjectId(of: bytes) == id else {
-            try drop(id, at: place)
-            damageObserver.withLock(\.self)?(id)
+            if try dropIfDamaged(id, at: place) { damageObserver.withLock(\.self)?(id) }
             return nil
         }
         return bytes
@@ -144,15 +143,23 @@ extension ContentStore {
     /// - Returns: false if it is well, or not here.
     func dropIfDamaged(_ id: ObjectId) throws(Failure) -> Bool {
         guard let place = try index.places(of: [id])[0] else { return false }
-        let bytes = try image(place.image).bytes(at: place.position)
-        if ObjectId(of: bytes) == id { return false }
-        try drop(id, at: place)
-        return true
+        return try dropIfDamaged(id, at: place)
     }
 
-    /// Forgets a segment whose bytes are wrong, then frees its place.
-    package func drop(_ id: ObjectId, at place: SegmentPlace) throws(Failure) {
-        try free([(id: id, place: place)])
+    /// Forgets a segment whose bytes are wrong, then frees its place; not one that was freed, moved or
+    /// written anew since somebody read it.
+    private func dropIfDamaged(_ id: ObjectId, at place: SegmentPlace) throws(Failure) -> Bool {
+        let image = try image(place.image)
+        var isDropped = false
+        try image.changing { () throws(Failure) in
+            guard try index.places(of: [id])[0] == place,
+                (try? image.bytes(at: place.position)).map({ ObjectId(of: $0) }) != id
+            else { return }
+            try index.remove([(id: id, place: place)])
+            try image.free([place.position])
+            isDropped = true
+        }
+        return isDropped
     }
 
     /// Forgets segments durably, then frees their space, when no reader is inside.
@@ -289,10 +296,8 @@ extension ContentStore {
         for (id, place) in all {
             let bytes = try? image(place.image).bytes(at: place.position)
             findings.segmentsChecked += 1
-            // Freed or moved since the list was made: then there is nothing wrong with it.
-            if bytes.map({ ObjectId(of: $0) }) != id, try index.places(of: [id])[0] == place {
+            if bytes.map({ ObjectId(of: $0) }) != id, try dropIfDamaged(id, at: place) {
                 findings.damaged.append(id.hex)
-                try drop(id, at: place)
                 damageObserver.withLock(\.self)?(id)
             }
             progress(findings.segmentsChecked, all.count)

@@ -26,8 +26,16 @@ final class TestNode: Sendable {
     let exchange: PacketExchange
     let operations: NodeOperations
 
-    /// - Parameter repository: the address of the node to ask for everything.
-    init(asking repository: FaceAddress? = nil, cacheLimit: Int = .max) throws {
+    /// - Parameters:
+    ///   - repository: the address of the node to ask for everything.
+    ///   - peers: addresses of nodes to ask before.
+    ///   - silent: another repository, which costs less.
+    init(
+        asking repository: FaceAddress? = nil,
+        peers: [FaceAddress] = [],
+        silent: FaceAddress? = nil,
+        cacheLimit: Int = .max
+    ) throws {
         folder = try TemporaryFolder()
         var configuration = NodeConfiguration(
             stateDirectory: "\(folder.path)/state",
@@ -35,7 +43,10 @@ final class TestNode: Sendable {
         )
         configuration.cacheLimit = cacheLimit
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
-        exchange = PacketExchange(routes: configuration.routes, logger: quiet)
+        if let silent {
+            configuration.routes.append(.init(prefix: Self.namespace, address: silent, cost: 1))
+        }
+        exchange = PacketExchange(routes: configuration.routes, peers: peers, logger: quiet)
         operations = try NodeOperations(
             configuration,
             exchange: exchange,
@@ -51,15 +62,20 @@ final class TestNode: Sendable {
     func start(
         listening: FaceAddress? = .tcp(host: "127.0.0.1", port: 0)
     ) async throws(Failure) -> FaceAddress? {
-        let homes = operations.homes
-        return try await exchange.start(
-            responder: Responder(
-                store: homes.store,
-                database: homes.database,
-                nodeKey: homes.nodeKey
-            ),
+        try await exchange.start(
+            responder: responder,
             listening: listening.map { [$0] } ?? []
         ).first
+    }
+
+    /// Answers from what this node has.
+    var responder: Responder {
+        let homes = operations.homes
+        return Responder(
+            store: homes.store,
+            database: homes.database,
+            nodeKey: homes.nodeKey
+        )
     }
 
     func perform(

@@ -2,6 +2,7 @@ import CCNx
 import Control
 import Faces
 import Failures
+import Fetching
 import Publishing
 import Store
 import TestSupport
@@ -210,14 +211,20 @@ struct TwoNodesTests {
         try await deaf.waitForConnection()
         while await node.exchange.report()?.faces.isEmpty != false { await Task.yield() }
         let long = Task {
-            await node.exchange.express(
-                Interest(name: TestNode.namespace, lifetimeMilliseconds: 20_000)
+            await node.exchange.fetch(
+                TestNode.namespace,
+                lane: .reader,
+                patience: 20_000,
+                mayPeersAnswer: true
             )
         }
         while try await node.status().pendingInterests == 0 { await Task.yield() }
         let start = ContinuousClock.now
-        let result = await node.exchange.express(
-            Interest(name: name, lifetimeMilliseconds: 500)
+        let result = await node.exchange.fetch(
+            name,
+            lane: .reader,
+            patience: 500,
+            mayPeersAnswer: false
         )
         #expect(ContinuousClock.now - start < .seconds(8))
         guard case .failure(let failure) = result else {
@@ -238,5 +245,77 @@ struct TwoNodesTests {
         let status = try await node.status()
         #expect(status.catalogs.first?.problem != nil)
         await node.exchange.stop()
+    }
+
+    // MARK: Several sources
+
+    @Test(.timeLimit(.minutes(1)))
+    func asksAPeerFirstAndTheRepositoryForWhatThatDoesNotHave() async throws {
+        let pair = try await Pair()
+        let near = pair.node
+        let server = PacketExchange(routes: [], logger: quiet)
+        let peer = try await server.start(
+            responder: near.responder,
+            listening: [.tcp(host: "127.0.0.1", port: 0)]
+        )
+        let first = try near.openDisk()
+        let start = 0..<40 * 4096
+        _ = try await near.read(first, at: 0, byteCount: start.count)
+
+        let node = try TestNode(asking: pair.address, peers: peer)
+        try await node.trustPublisher()
+        try await node.start(listening: nil)
+        await node.operations.followCatalog(of: TestNode.namespace)
+        while try await node.status().sources.contains(where: { !$0.isUp }) { await Task.yield() }
+        let before = try await pair.repository.status().interestsReceived
+        let handle = try node.openDisk()
+        #expect(
+            try await node.read(handle, at: 0, byteCount: start.count) == Array(image.bytes[start])
+        )
+        #expect(try await pair.repository.status().interestsReceived == before)
+        #expect(try await node.status().sources.first { $0.isPeer }?.objects ?? 0 >= 40)
+        #expect(try await node.read(handle, at: 0, byteCount: 4 << 20) == image.bytes)
+        let report = try #require(try await node.status().sources.first { $0.isPeer })
+        #expect(report.misses > 0)
+        #expect(try await pair.repository.status().interestsReceived - before == 21)
+        await node.exchange.stop()
+        await server.stop()
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func readsOnWhenItsRepositoryIsStartedAnew() async throws {
+        let pair = try await Pair()
+        let handle = try pair.node.openDisk()
+        await pair.repository.exchange.stop()
+        let reading = Task { try await pair.node.read(handle, at: 0, byteCount: 4 << 20) }
+        try await Task.sleep(for: .milliseconds(500))
+        let again = PacketExchange(routes: [], logger: quiet)
+        _ = try await again.start(
+            responder: pair.repository.responder,
+            listening: [pair.address]
+        )
+        #expect(try await reading.value == image.bytes)
+        await again.stop()
+        await pair.node.exchange.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func readsFromTheOtherRepositoryWhenOneIsSilent() async throws {
+        let pair = try await Pair()
+        let deaf = try await SilentListener()
+        let node = try TestNode(asking: pair.address, silent: deaf.address)
+        try await node.trustPublisher()
+        try await node.start(listening: nil)
+        try await deaf.waitForConnection()
+        await node.operations.followCatalog(of: TestNode.namespace)
+        let handle = try node.openDisk()
+        #expect(try await node.read(handle, at: 0, byteCount: 4 << 20) == image.bytes)
+        let silent = try await node.status().sources.first { $0.address == "\(deaf.address)" }
+        #expect(silent?.timeouts ?? 0 > 0)
+        #expect(silent?.objects == 0)
+        await deaf.stop()
+        await node.exchange.stop()
+        await pair.stop()
     }
 }

@@ -1,35 +1,40 @@
-/// When to look at which entry of the PIT: a binary heap, earliest first.
-struct ExpiryHeap {
-    struct Item {
-        let expiry: UInt64
-        let serial: UInt64
+/// When to look at what: a binary heap, earliest first. Who takes an item looks whether it still counts.
+package struct TimerHeap: Sendable {
+    package struct Item: Sendable {
+        package let time: UInt64
+        package let serial: UInt64
+
+        package init(time: UInt64, serial: UInt64) {
+            self.time = time
+            self.serial = serial
+        }
     }
 
     private var items: [Item] = []
 
-    init() {}
+    package init() {}
 
     /// Takes linear time.
-    init(_ items: [Item]) {
+    package init(_ items: [Item]) {
         self.items = items
         for index in stride(from: items.count / 2 - 1, through: 0, by: -1) { siftDown(index) }
     }
 
-    var count: Int { items.count }
-    var first: Item? { items.first }
+    package var count: Int { items.count }
+    package var first: Item? { items.first }
 
-    mutating func insert(_ item: Item) {
+    package mutating func insert(_ item: Item) {
         items.append(item)
         var child = items.count - 1
         while child > 0 {
             let parent = (child - 1) / 2
-            guard items[child].expiry < items[parent].expiry else { return }
+            guard items[child].time < items[parent].time else { return }
             items.swapAt(child, parent)
             child = parent
         }
     }
 
-    mutating func popFirst() -> Item? {
+    package mutating func popFirst() -> Item? {
         guard let first = items.first else { return nil }
         let last = items.removeLast()
         if !items.isEmpty {
@@ -44,7 +49,7 @@ struct ExpiryHeap {
         while true {
             var smallest = parent
             for child in (2 * parent + 1)...(2 * parent + 2) where child < items.count {
-                if items[child].expiry < items[smallest].expiry { smallest = child }
+                if items[child].time < items[smallest].time { smallest = child }
             }
             guard smallest != parent else { return }
             items.swapAt(parent, smallest)

@@ -1,0 +1,169 @@
+package import CCNx
+
+/// A neighbour that may be asked, whether or not its face is up: what is known of it outlives the face.
+package struct FetchSource: Sendable {
+    package enum Kind: Hashable, Sendable {
+        /// A node near by, asked with HopLimit 1: it answers from what it holds, or says at once that it
+        /// holds nothing.
+        case peer
+        /// On the way to the repositories of these prefixes.
+        case repository([Route])
+    }
+
+    package struct Route: Hashable, Sendable {
+        package let prefix: Name
+        /// Lower is asked first.
+        package let cost: UInt32
+
+        package init(prefix: Name, cost: UInt32) {
+            self.prefix = prefix
+            self.cost = cost
+        }
+    }
+
+    /// How messages call it: its address.
+    package let label: String
+    package internal(set) var kind: Kind
+    var face: FaceId?
+    var window: SourceWindow
+    var lanes = FetchLanes()
+    /// Not asked before this time.
+    var benchedUntil: UInt64 = 0
+    private var benchCount = 0
+    private var wrongInARow = 0
+    private var silentInARow = 0
+    private var lastHeard: UInt64 = 0
+    /// Of the answers to what it was asked for lately, those that were the object: from 0 to 1.
+    private(set) var hitRate = 1.0
+    package internal(set) var counters = Counters()
+
+    package struct Counters: Hashable, Sendable {
+        package var interests = 0
+        package var objects = 0
+        package var bytes = 0
+        package var misses = 0
+        package var timeouts = 0
+        package var wrongObjects = 0
+    }
+
+    init(label: String, kind: Kind) {
+        self.label = label
+        self.kind = kind
+        // A peer that takes long is no help: there is a repository to ask.
+        window = SourceWindow(timeouts: kind == .peer ? 20...250 : 100...2_000)
+    }
+
+    package var isUp: Bool { face != nil }
+    package func isBenched(at now: UInt64) -> Bool { benchedUntil > now }
+    /// Milliseconds.
+    package func benchLeft(at now: UInt64) -> Int { Int(max(benchedUntil, now) - now) }
+    package var roundTrip: Double? { window.roundTrip }
+
+    /// Interests may go to the repository through other forwarders; a peer answers for itself.
+    var hopLimit: UInt8 { kind == .peer ? 1 : Interest.defaultHopLimit }
+
+    /// - Returns: nil if it is not on the way to `name`.
+    func rank(for name: Name) -> (length: Int, cost: UInt32)? {
+        guard case .repository(let routes) = kind else { return nil }
+        return routes.filter { name.hasPrefix($0.prefix) }
+            .map { (length: $0.prefix.segments.count, cost: $0.cost) }
+            .max { ($0.length, $1.cost) < ($1.length, $0.cost) }
+    }
+
+    // MARK: What it did
+
+    private mutating func noteHit(_ isHit: Bool) { hitRate += ((isHit ? 1 : 0) - hitRate) / 16 }
+
+    mutating func noteObject(byteCount: Int, roundTrip: UInt64?, now: UInt64) {
+        counters.objects += 1
+        counters.bytes += byteCount
+        window.noteAnswer(roundTrip: roundTrip)
+        noteHit(true)
+        lastHeard = now
+        (silentInARow, wrongInARow, benchCount) = (0, 0, 0)
+    }
+
+    mutating func noteMiss(now: UInt64) {
+        counters.misses += 1
+        noteHit(false)
+        lastHeard = now
+        silentInARow = 0
+    }
+
+    /// - Returns: true if it is not asked for a while.
+    mutating func noteTimeout(now: UInt64) -> Bool {
+        counters.timeouts += 1
+        window.noteLoss(now: now)
+        silentInARow += 1
+        guard silentInARow >= 3, now >= lastHeard + max(1_000, 3 * window.timeout) else {
+            return false
+        }
+        silentInARow = 0
+        bench(for: 1_000, atMost: 30_000, now: now)
+        return true
+    }
+
+    /// - Returns: true if it is not asked for a while: a peer at once, the way to a repository, which may
+    ///   be the only one, after three in a row.
+    mutating func noteWrongObject(now: UInt64) -> Bool {
+        counters.wrongObjects += 1
+        wrongInARow += 1
+        guard kind == .peer || wrongInARow >= 3 else { return false }
+        bench(for: kind == .peer ? 60_000 : 2_000, atMost: 3_600_000, now: now)
+        return true
+    }
+
+    private mutating func bench(for first: UInt64, atMost last: UInt64, now: UInt64) {
+        benchedUntil = now + min(first << UInt64(min(benchCount, 16)), last)
+        benchCount += 1
+        window.beginAnew()
+    }
+}
+
+/// Who is asked for first: one who waits, before what will be read soon, before what may be read one day.
+package enum FetchLane: Int, Hashable, Comparable, CaseIterable, Sendable {
+    case reader, readAhead, hydration
+
+    package static func < (left: FetchLane, right: FetchLane) -> Bool {
+        left.rawValue < right.rawValue
+    }
+}
+
+/// Asks that wait for room at one source, by lane. An ask that moved on leaves its number behind; who
+/// takes it out looks whether it still counts.
+struct FetchLanes {
+    private var queues = [Queue](repeating: Queue(), count: FetchLane.allCases.count)
+
+    private struct Queue {
+        var numbers: [UInt64] = []
+        var head = 0
+    }
+
+    mutating func append(_ number: UInt64, to lane: FetchLane) {
+        queues[lane.rawValue].numbers.append(number)
+    }
+
+    mutating func popFirst(_ lane: FetchLane) -> UInt64? {
+        var queue = queues[lane.rawValue]
+        guard queue.head < queue.numbers.count else { return nil }
+        queues[lane.rawValue] = Queue()
+        let number = queue.numbers[queue.head]
+        queue.head += 1
+        if queue.head == queue.numbers.count {
+            queue = Queue()
+        } else if queue.head > 1_024, queue.head > queue.numbers.count / 2 {
+            queue.numbers.removeFirst(queue.head)
+            queue.head = 0
+        }
+        queues[lane.rawValue] = queue
+        return number
+    }
+
+    mutating func removeAll() -> [(number: UInt64, lane: FetchLane)] {
+        defer { self = FetchLanes() }
+        return FetchLane.allCases.flatMap { lane in
+            let queue = queues[lane.rawValue]
+            return queue.numbers[queue.head...].map { (number: $0, lane: lane) }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+/// How many Interests one source gets at once, and how long its answers may take.
+///
+/// A receiver-driven window: it grows by one with each answer up to a threshold, then by one each round
+/// trip, and is halved at most once a round trip when answers stay out (as TCP does, RFC 5681). The
+/// time-out follows the round trips (RFC 6298). Times are milliseconds of the caller's clock.
+struct SourceWindow {
+    /// Objects of 32 KiB: together they fit the queue of the face at the other end.
+    private static let largest = 192.0
+    private static let smallest = 2.0
+    private static let initial = 32.0
+
+    private let timeouts: ClosedRange<UInt64>
+    private var size = initial
+    private var threshold = largest
+    private var smoothed: Double?
+    private var variation = 0.0
+    private var lastCut: UInt64 = 0
+    var inFlight = 0
+
+    init(timeouts: ClosedRange<UInt64>) { self.timeouts = timeouts }
+
+    /// - Parameter isForBackground: leaves half of the window to those who wait.
+    func hasRoom(isForBackground: Bool) -> Bool {
+        inFlight < max(1, Int(isForBackground ? size / 2 : size))
+    }
+
+    /// Milliseconds, smoothed; nil before the first answer.
+    var roundTrip: Double? { smoothed }
+
+    /// Milliseconds to wait for an answer.
+    var timeout: UInt64 {
+        guard let smoothed else { return timeouts.upperBound }
+        let wanted = UInt64(smoothed + max(4 * variation, 10))
+        return min(max(wanted, timeouts.lowerBound), timeouts.upperBound)
+    }
+
+    /// - Parameter roundTrip: of an Interest that was sent once; else whose answer it is is not known.
+    mutating func noteAnswer(roundTrip: UInt64?) {
+        size = min(size + (size < threshold ? 1 : 1 / size), Self.largest)
+        guard let roundTrip else { return }
+        let sample = Double(roundTrip)
+        guard let before = smoothed else {
+            smoothed = sample
+            variation = sample / 2
+            return
+        }
+        variation += (abs(sample - before) - variation) / 4
+        smoothed = before + (sample - before) / 8
+    }
+
+    mutating func noteLoss(now: UInt64) {
+        guard now >= lastCut + UInt64(smoothed ?? 0) else { return }
+        lastCut = now
+        threshold = max(size / 2, Self.smallest)
+        size = threshold
+    }
+
+    /// After a silence: one Interest finds out whether somebody is there again.
+    mutating func beginAnew() {
+        size = 1
+        threshold = Self.largest
+    }
+}

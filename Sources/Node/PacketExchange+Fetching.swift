@@ -1,0 +1,169 @@
+internal import CCNx
+internal import Control
+internal import Failures
+internal import Fetching
+internal import Forwarding
+internal import Logging
+internal import NIOCore
+internal import Repositories
+internal import Store
+
+/// What this node asks of others: the scheduler's decisions, and who waits for what.
+struct OwnRequests {
+    typealias Completion = @Sendable (Result<ContentObject, Failure>) -> Void
+
+    var scheduler = FetchScheduler()
+    fileprivate var completions: [FetchScheduler.Request: Completion] = [:]
+    fileprivate var nextRequest: FetchScheduler.Request = 1
+    fileprivate var wake: (task: Scheduled<Void>, time: UInt64)?
+    fileprivate var hasEnded = false
+    /// How long a neighbour keeps an Interest; longer than any time-out after which it is sent again.
+    fileprivate static let lifetimeMilliseconds: UInt64 = 4_000
+}
+
+extension PacketExchange {
+    /// Asks for the Content Object of exactly this name until it is here or the time is over.
+    ///
+    /// - Parameter patience: milliseconds.
+    /// - Returns: for the name of an object one whose payload has the id in the name.
+    func fetch(
+        _ name: Name,
+        lane: FetchLane,
+        patience: UInt64,
+        mayPeersAnswer: Bool
+    ) async -> Result<ContentObject, Failure> {
+        await withCheckedContinuation { continuation in
+            loop.execute {
+                self.want(name, lane, patience, mayPeersAnswer) {
+                    continuation.resume(returning: $0)
+                }
+            }
+        }
+    }
+
+    private func want(
+        _ name: Name,
+        _ lane: FetchLane,
+        _ patience: UInt64,
+        _ mayPeersAnswer: Bool,
+        _ completion: @escaping OwnRequests.Completion
+    ) {
+        guard !own.hasEnded else { return completion(.failure(Self.ended)) }
+        let request = own.nextRequest
+        own.nextRequest += 1
+        own.completions[request] = completion
+        let wanted = FetchScheduler.Wanted(
+            name: name,
+            lane: lane,
+            deadline: now + patience,
+            mayPeersAnswer: mayPeersAnswer
+        )
+        carryOut(own.scheduler.want(request, wanted, now: now))
+    }
+
+    private static let ended = Failure(.cancelled, "the node ends")
+
+    /// Nobody waits for an answer any more: the faces go down.
+    func endOwnRequests() {
+        own.hasEnded = true
+        own.wake?.task.cancel()
+        let completions = own.completions.values
+        own.completions = [:]
+        for completion in completions { completion(.failure(Self.ended)) }
+    }
+
+    /// - Parameter face: where it came from; nil if it was here.
+    func received(_ object: ContentObject, from face: FaceId?) {
+        guard let name = object.name else { return }
+        var isRight = true
+        if let asked = ObjectName(name) {
+            isRight = ObjectId(of: object.payload) == asked.request.id
+        }
+        carryOut(
+            own.scheduler.answered(
+                name,
+                from: face,
+                byteCount: object.payload.count,
+                isRight: isRight,
+                now: now
+            ),
+            delivering: object
+        )
+    }
+
+    func carryOut(_ actions: [FetchScheduler.Action], delivering object: ContentObject? = nil) {
+        for action in actions {
+            switch action {
+            case .send(let name, let hopLimit, let face):
+                send(name, hopLimit: hopLimit, to: face)
+            case .deliver(let requests):
+                guard let object else { break }
+                for request in requests {
+                    own.completions.removeValue(forKey: request)?(.success(object))
+                }
+            case .fail(let requests, let failure):
+                for request in requests {
+                    own.completions.removeValue(forKey: request)?(.failure(failure))
+                }
+            case .bench(let source, let reason, _):
+                logger.warning(
+                    "a source is not asked for a while",
+                    metadata: [
+                        "face.address": "\(own.scheduler.sources[source]?.label ?? "")",
+                        "cause": "\(reason)",
+                    ]
+                )
+            }
+        }
+        scheduleWake()
+    }
+
+    private func send(_ name: Name, hopLimit: UInt8, to face: FaceId) {
+        let interest = Interest(
+            name: name,
+            hopLimit: hopLimit,
+            lifetimeMilliseconds: OwnRequests.lifetimeMilliseconds
+        )
+        do throws(Failure) {
+            let packet = try PacketEncoder().encode(.interest(interest))
+            carryOut(forwarder.express(packet, from: Self.application, to: face, now: now))
+        } catch {
+            // A name of such a length has no object; its deadline ends it.
+            logger.error("Interest not sent", metadata: ["name": "\(name)", "cause": "\(error)"])
+        }
+    }
+
+    private func scheduleWake() {
+        guard let next = own.scheduler.nextWake, !own.hasEnded else { return }
+        if let wake = own.wake {
+            if wake.time <= next { return }
+            wake.task.cancel()
+        }
+        let delay = Int64(next > now ? next - now : 0) + 1
+        let task = loop.scheduleTask(in: .milliseconds(delay)) {
+            self.own.wake = nil
+            self.carryOut(self.own.scheduler.tick(now: self.now))
+        }
+        own.wake = (task: task, time: next)
+    }
+
+    /// By address.
+    var sourceReports: [NodeStatus.SourceReport] {
+        own.scheduler.sources.values.sorted { $0.label < $1.label }.map { source in
+            var report = NodeStatus.SourceReport(
+                address: source.label,
+                isPeer: source.kind == .peer,
+                isUp: source.isUp
+            )
+            report.interests = source.counters.interests
+            report.objects = source.counters.objects
+            report.bytes = source.counters.bytes
+            report.misses = source.counters.misses
+            report.timeouts = source.counters.timeouts
+            report.wrongObjects = source.counters.wrongObjects
+            report.roundTripMilliseconds = source.roundTrip
+            if source.isBenched(at: now) { report.benchedMilliseconds = source.benchLeft(at: now) }
+            return report
+        }
+    }
+}
