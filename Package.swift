@@ -269,7 +269,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Namespace", "Node",
+                "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Forwarding",
+                "Namespace", "Node",
                 "Publishing",
                 "Repositories", "Signing", "Store", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),

@@ -64,6 +64,14 @@ package enum FaceAddress: Hashable, Sendable {
         self = .tcp(host: String(host), port: Int(port))
     }
 
+    /// Nil for a Unix socket.
+    package var host: String? {
+        switch self {
+        case .tcp(let host, _): host
+        case .unix: nil
+        }
+    }
+
     /// Unix sockets are for applications on this machine. TCP is for neighbours, even over loopback:
     /// who is at the other end cannot be seen.
     package var scope: FaceScope {

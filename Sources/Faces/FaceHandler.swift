@@ -13,17 +13,29 @@ final class FaceHandler: ChannelInboundHandler {
     private let table: FaceTable
     private let address: FaceAddress
     private let direction: Face.Direction
+    private let progress: FrameProgress
     private var face: FaceId?
     private var failure: Failure?
 
-    init(table: FaceTable, address: FaceAddress, direction: Face.Direction) {
+    init(
+        table: FaceTable,
+        address: FaceAddress,
+        direction: Face.Direction,
+        progress: FrameProgress
+    ) {
         self.table = table
         self.address = address
         self.direction = direction
+        self.progress = progress
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        face = table.add(context.channel, address: address, direction: direction)
+        face = table.add(
+            context.channel,
+            address: address,
+            direction: direction,
+            progress: progress
+        )
         if face == nil { context.close(promise: nil) }
         context.fireChannelActive()
     }

@@ -1,9 +1,16 @@
 /// The bounds of everything a face keeps, and its patience.
 package struct FaceSettings: Hashable, Sendable {
-    /// Faces at once; further neighbours are turned away.
+    /// Faces of neighbours that connected, at once; further ones are turned away. Those that this node
+    /// connects come on top.
     package var faceCount = 1_024
+    /// The same, of neighbours at one address, so that one machine cannot use up all of them.
+    package var faceCountPerAddress = 256
     /// Bytes waiting to be sent on one face. What does not fit is dropped: who asked will ask again.
     package var queuedByteCount = 8 << 20
+    /// The same, on all faces together.
+    package var queuedByteCountOfAll = 256 << 20
+    /// A packet whose end has not come so long after its beginning closes its face.
+    package var packetMilliseconds: Int64 = 10_000
     /// A face that has sent nothing for so long, with a full queue, is closed.
     package var stallMilliseconds: Int64 = 30_000
     package var maximumPacketLength = 65_535

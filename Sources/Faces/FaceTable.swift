@@ -15,6 +15,7 @@ package final class FaceTable: @unchecked Sendable {
     private struct Entry {
         let face: Face
         let channel: any Channel
+        let progress: FrameProgress
         var queuedByteCount = 0
         var lastProgress: NIODeadline
         var isFlushPending = false
@@ -33,6 +34,13 @@ package final class FaceTable: @unchecked Sendable {
     private var listeners: [any Channel] = []
     private var nextFace: UInt64
     private var isShutDown = false
+    /// Of neighbours that connected.
+    private var incomingCount = 0
+    private var incomingCounts: [String: Int] = [:]
+    private var queuedByteCountOfAll = 0
+    private var sweep: RepeatedTask?
+
+    private static let sweepInterval = TimeAmount.seconds(1)
 
     /// - Parameters:
     ///   - events: told on `eventLoop`; not kept alive by the table.
@@ -66,7 +74,9 @@ package final class FaceTable: @unchecked Sendable {
     package func send(_ wire: [UInt8], on face: FaceId) -> Bool {
         eventLoop.preconditionInEventLoop()
         guard var entry = entries[face] else { return false }
-        guard entry.queuedByteCount + wire.count <= settings.queuedByteCount else {
+        guard entry.queuedByteCount + wire.count <= settings.queuedByteCount,
+            queuedByteCountOfAll + wire.count <= settings.queuedByteCountOfAll
+        else {
             entries[face]?.droppedPacketCount += 1
             closeIfStalled(entry)
             return false
@@ -74,11 +84,17 @@ package final class FaceTable: @unchecked Sendable {
         let channel = entry.channel
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
         entry.queuedByteCount += wire.count
+        queuedByteCountOfAll += wire.count
         let needsFlush = !entry.isFlushPending
         entry.isFlushPending = true
         entries[face] = entry
-        channel.write(channel.allocator.buffer(bytes: wire))
-            .whenSuccess { self.noteSent(wire.count, on: face) }
+        // A buffer takes a power of two: in two pieces, a segment with its head takes little more than it has.
+        let head = wire.count - wire.count.largestPowerOfTwo
+        if head > 0 {
+            channel.write(channel.allocator.buffer(bytes: wire[..<head]), promise: nil)
+        }
+        channel.write(channel.allocator.buffer(bytes: wire[head...]))
+            .whenComplete { self.noteWritten(wire.count, on: face, $0) }
         // One flush for all that is sent in this turn of the loop.
         if needsFlush { eventLoop.execute { self.flush(face) } }
         return true
@@ -145,6 +161,8 @@ package final class FaceTable: @unchecked Sendable {
     package func shutDown() async {
         let closing = eventLoop.flatSubmit {
             self.isShutDown = true
+            self.sweep?.cancel()
+            self.sweep = nil
             for connector in self.connectors.values { connector.stop() }
             self.connectors = [:]
             let channels = self.listeners + self.entries.values.map(\.channel)
@@ -168,19 +186,25 @@ package final class FaceTable: @unchecked Sendable {
     func add(
         _ channel: any Channel,
         address: FaceAddress,
-        direction: Face.Direction
+        direction: Face.Direction,
+        progress: FrameProgress
     ) -> FaceId? {
         eventLoop.preconditionInEventLoop()
-        guard !isShutDown, entries.count < settings.faceCount else {
-            logger.info(
-                "peer turned away: too many faces",
-                metadata: ["face.address": "\(address)"]
-            )
-            return nil
+        guard !isShutDown, direction == .outgoing || admit(address) else { return nil }
+        if sweep == nil {
+            sweep = eventLoop.scheduleRepeatedTask(
+                initialDelay: Self.sweepInterval,
+                delay: Self.sweepInterval
+            ) { _ in self.closeTheSlow() }
         }
         let face = Face(id: FaceId(nextFace), address: address, direction: direction)
         nextFace += 1
-        entries[face.id] = Entry(face: face, channel: channel, lastProgress: .now())
+        entries[face.id] = Entry(
+            face: face,
+            channel: channel,
+            progress: progress,
+            lastProgress: .now()
+        )
         logger.debug(
             "face is up",
             metadata: ["face.id": "\(face.id)", "face.address": "\(address)"]
@@ -196,6 +220,7 @@ package final class FaceTable: @unchecked Sendable {
     func remove(_ face: FaceId, because failure: Failure?) {
         eventLoop.preconditionInEventLoop()
         guard let entry = entries.removeValue(forKey: face) else { return }
+        if entry.face.direction == .incoming { forget(entry.face.address) }
         logger.debug(
             "face is down",
             metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.droppedPacketCount)"]
@@ -205,12 +230,46 @@ package final class FaceTable: @unchecked Sendable {
 
     // MARK: Leaves
 
+    private func admit(_ address: FaceAddress) -> Bool {
+        let count = address.host.map { incomingCounts[$0, default: 0] } ?? 0
+        guard incomingCount < settings.faceCount, count < settings.faceCountPerAddress else {
+            logger.info(
+                "peer turned away: too many faces",
+                metadata: ["face.address": "\(address)"]
+            )
+            return false
+        }
+        incomingCount += 1
+        if let host = address.host { incomingCounts[host] = count + 1 }
+        return true
+    }
+
+    private func forget(_ address: FaceAddress) {
+        incomingCount -= 1
+        guard let host = address.host, let count = incomingCounts[host] else { return }
+        incomingCounts[host] = count > 1 ? count - 1 : nil
+    }
+
+    /// Whoever begins a packet and does not end it keeps memory, and is not of use to anybody.
+    private func closeTheSlow() {
+        let patience = TimeAmount.milliseconds(settings.packetMilliseconds)
+        let now = NIODeadline.now()
+        for entry in entries.values {
+            guard let since = entry.progress.insideSince, since + patience < now else { continue }
+            entry.channel.pipeline.fireErrorCaught(
+                Failure(.timedOut, "peer at \(entry.face.address) does not end its packet")
+            )
+        }
+    }
+
     private func flush(_ face: FaceId) {
         entries[face]?.isFlushPending = false
         entries[face]?.channel.flush()
     }
 
-    private func noteSent(_ byteCount: Int, on face: FaceId) {
+    private func noteWritten(_ byteCount: Int, on face: FaceId, _ result: Result<Void, any Error>) {
+        queuedByteCountOfAll -= byteCount
+        guard case .success = result else { return }
         entries[face]?.queuedByteCount -= byteCount
         entries[face]?.lastProgress = .now()
     }
@@ -276,10 +335,19 @@ package final class FaceTable: @unchecked Sendable {
         direction: Face.Direction
     ) -> EventLoopFuture<Void> {
         let added = channel.eventLoop.makeCompletedFuture {
+            let progress = FrameProgress()
             let framing = ByteToMessageHandler(
-                PacketFrameDecoder(maximumPacketLength: settings.maximumPacketLength)
+                PacketFrameDecoder(
+                    maximumPacketLength: settings.maximumPacketLength,
+                    progress: progress
+                )
             )
-            let handler = FaceHandler(table: self, address: address, direction: direction)
+            let handler = FaceHandler(
+                table: self,
+                address: address,
+                direction: direction,
+                progress: progress
+            )
             try channel.pipeline.syncOperations.addHandlers([framing, handler])
         }
         guard case .tcp = address else { return added }
@@ -287,4 +355,9 @@ package final class FaceTable: @unchecked Sendable {
         return added.flatMap { channel.setOption(.tcpOption(.tcp_nodelay), value: 1) }
             .flatMap { channel.setOption(.socketOption(.so_keepalive), value: 1) }
     }
+}
+
+extension Int {
+    /// Of a number above 0: the largest power of two that is not above it.
+    fileprivate var largestPowerOfTwo: Int { 1 << (Int.bitWidth - 1 - leadingZeroBitCount) }
 }

@@ -114,6 +114,17 @@ extension Forwarder {
         return send(object, to: entry.origins.filter { waits($0, at: now) }.map(\.face))
     }
 
+    /// The content store cannot be asked now: the Interest is given back, to be sent again later.
+    package mutating func contentStoreIsBusy(
+        _ token: LookupToken,
+        now: UInt64
+    ) -> [ForwarderAction] {
+        guard let entry = pit[token.serial], entry.isLookingUp else { return [] }
+        _ = remove(token.serial)
+        return entry.origins.filter { waits($0, at: now) && faces[$0.face] != nil }
+            .flatMap { refuse($0.packet, .noResources, to: $0.face) }
+    }
+
     /// A neighbour whose time is over has given up; whoever asks in this process gets an outcome for
     /// everything, late or not.
     func waits(_ origin: PendingInterest.Origin, at now: UInt64) -> Bool {

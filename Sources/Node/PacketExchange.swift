@@ -34,6 +34,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private var expiry: (task: Scheduled<Void>, time: UInt64)?
     private let lookups: [DispatchQueue]
     private var nextLookup = 0
+    private var lookupQueue = LookupQueue()
     private let started = NIODeadline.now()
 
     /// The face of this process's own requests.
@@ -132,6 +133,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 metadata: ["face.id": "\(face)", "cause": "\(failure)"]
             )
         }
+        lookupQueue.remove(face)
         // First who is asked instead: the forwarder then has nobody to tell.
         carryOut(own.scheduler.faceDown(face, now: now))
         carryOut(forwarder.faceDown(face, now: now))
@@ -146,7 +148,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         for action in actions {
             switch action {
             case .lookUpContent(let token, let interest):
-                lookUp(token, interest)
+                lookUp(token, interest, for: face ?? Self.application)
             case .sendContentObject(let packet, Self.application):
                 if case .contentObject(let object) = packet.packet {
                     received(object, from: face)
@@ -171,27 +173,44 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         scheduleExpiry()
     }
 
-    private func lookUp(_ token: LookupToken, _ interest: Interest) {
-        guard let responder else {
-            return carryOut(forwarder.contentStoreAnswered(token, with: nil, now: now))
+    private func lookUp(_ token: LookupToken, _ interest: Interest, for face: FaceId) {
+        guard lookupQueue.add(.init(token: token, interest: interest), from: face) else {
+            return carryOut(forwarder.contentStoreIsBusy(token, now: now))
         }
-        nextLookup = (nextLookup + 1) % lookups.count
-        lookups[nextLookup].async {
-            var answer: DecodedPacket?
-            do throws(Failure) {
-                let now = UInt64(WallClock.nanoseconds / 1_000_000)
-                answer = try responder.answer(interest, now: now)
-            } catch {
-                self.logger.error(
-                    "content store could not be read",
-                    metadata: ["name": "\(interest.name)", "cause": "\(error)"]
-                )
+        startLookups()
+    }
+
+    private func startLookups() {
+        while let lookup = lookupQueue.next() {
+            nextLookup = (nextLookup + 1) % lookups.count
+            lookups[nextLookup].async { [responder] in
+                let answer = responder.flatMap { self.answer(lookup.interest, from: $0) }
+                self.loop.execute {
+                    self.lookupQueue.done()
+                    self.carryOut(
+                        self.forwarder.contentStoreAnswered(
+                            lookup.token,
+                            with: answer,
+                            now: self.now
+                        )
+                    )
+                    self.startLookups()
+                }
             }
-            self.loop.execute { [answer] in
-                self.carryOut(
-                    self.forwarder.contentStoreAnswered(token, with: answer, now: self.now)
-                )
-            }
+        }
+    }
+
+    /// Away from the event loop.
+    private func answer(_ interest: Interest, from responder: Responder) -> DecodedPacket? {
+        do throws(Failure) {
+            let now = UInt64(WallClock.nanoseconds / 1_000_000)
+            return try responder.answer(interest, now: now)
+        } catch {
+            logger.error(
+                "content store could not be read",
+                metadata: ["name": "\(interest.name)", "cause": "\(error)"]
+            )
+            return nil
         }
     }
 

@@ -244,6 +244,81 @@ import Testing
         await node.table.shutDown()
     }
 
+    @Test func turnsAwayMorePeersOfOneAddressThanMayBe() async throws {
+        let node = TestNode { $0.faceCountPerAddress = 2 }
+        let address = try await node.table.listen(on: anyPort)
+        let first = try await RawPeer(to: address)
+        _ = try await RawPeer(to: address)
+        await node.events.waitForUps(2)
+        let third = try await RawPeer(to: address)
+        try await third.channel.closeFuture.get()
+        // A place that becomes free is given again.
+        first.channel.close(promise: nil)
+        await node.events.waitForDowns(1)
+        _ = try await RawPeer(to: address)
+        await node.events.waitForUps(3)
+        await node.table.shutDown()
+    }
+
+    @Test func connectsWhateverNumberOfPeersHasConnected() async throws {
+        let server = TestNode()
+        let node = TestNode { $0.faceCount = 1 }
+        _ = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        await node.events.waitForUps(1)
+        node.table.connect(to: try await server.table.listen(on: anyPort))
+        await node.events.waitForUps(2)
+        await node.table.shutDown()
+        await server.table.shutDown()
+    }
+
+    @Test(arguments: [5, 20])
+    func closesAPeerThatBeginsAPacketAndDoesNotEndIt(_ byteCount: Int) async throws {
+        let node = TestNode { $0.packetMilliseconds = 100 }
+        let address = try await node.table.listen(on: anyPort)
+        let idle = try await RawPeer(to: address)
+        let peer = try await RawPeer(to: address)
+        await node.events.waitForUps(2)
+        try await peer.send(Array(try interestWire("ccnx:/a").prefix(byteCount)))
+        try await peer.channel.closeFuture.get()
+        await node.events.waitForDowns(1)
+        #expect(node.events.downKinds == [.timedOut])
+        // Whoever says nothing is left alone.
+        try await idle.send(try interestWire("ccnx:/b"))
+        await node.events.waitForPackets(1)
+        await node.table.shutDown()
+    }
+
+    @Test func boundsWhatWaitsOnAllFacesTogether() async throws {
+        let node = TestNode { $0.queuedByteCountOfAll = 400_000 }
+        let address = try await node.table.listen(on: anyPort)
+        var peers: [RawPeer] = []
+        for _ in 0..<4 {
+            let peer = try await RawPeer(to: address)
+            try await peer.channel.setOption(.autoRead, value: false).get()
+            peers.append(peer)
+        }
+        await node.events.waitForUps(4)
+        let wire = try interestWire("ccnx:/a", payload: 60_000)
+        let table = node.table
+        var queued = 0
+        for face in node.events.ups.map(\.id) {
+            for _ in 0..<200 { _ = try await node.send(wire, on: face) }
+        }
+        for face in node.events.ups.map(\.id) {
+            queued += try await table.eventLoop.submit { table.queuedByteCount(of: face) }.get()
+        }
+        #expect(queued <= 400_000)
+        // Once they are gone there is room for others.
+        for peer in peers { peer.channel.close(promise: nil) }
+        await node.events.waitForDowns(4)
+        let other = try await RawPeer(to: address)
+        await node.events.waitForUps(5)
+        let face = try #require(node.events.ups.last?.id)
+        #expect(try await node.send(wire, on: face))
+        _ = other
+        await node.table.shutDown()
+    }
+
     @Test func closesAFaceOnDemandAndPausesReading() async throws {
         let node = TestNode()
         let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
