@@ -18,32 +18,6 @@ enum ControlMessage: Sendable, Codable {
     case failure(WireFailure)
 }
 
-/// A failure with its causes.
-struct WireFailure: Sendable, Codable {
-    var kind: Failure.Kind
-    var messages: [String]
-    var hint: String?
-
-    init(_ failure: Failure) {
-        kind = failure.kind
-        hint = failure.firstHint
-        messages = []
-        var next: Failure? = failure
-        while let one = next {
-            messages.append(one.message)
-            next = one.cause
-        }
-    }
-
-    var failure: Failure {
-        var built: Failure?
-        for message in messages.reversed() {
-            built = Failure(kind, message, hint: hint, cause: built)
-        }
-        return built ?? Failure(kind, "the node gave no reason")
-    }
-}
-
 /// A frame of the control socket.
 ///
 /// ```
