@@ -43,20 +43,26 @@ release: ## release build, .build/release/ccnfs
 	@$(find_swift) && "$$swift" build $(RELEASE_FLAGS)
 
 # Does not build as root what an earlier `make release` built as a user.
-install: ## install the tool, the mount helper and the unit [PREFIX=/usr/local, DESTDIR=]
+install: ## install the tool, the mount helper, the units and the sample settings [PREFIX=/usr/local, DESTDIR=]
 	@test -x .build/release/ccnfs || $(MAKE) release
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)/sbin"
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)/sbin" \
+	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs"
 	install -m 0755 .build/release/ccnfs "$(DESTDIR)$(PREFIX)/bin/ccnfs"
 	sed 's|^ccnfs=.*|ccnfs=$${CCNFS:-$(PREFIX)/bin/ccnfs}|' Mounts/mount.fuse.ccnfs \
 	    > "$(DESTDIR)/sbin/mount.fuse.ccnfs"
 	chmod 0755 "$(DESTDIR)/sbin/mount.fuse.ccnfs"
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|g' Mounts/ccnfs.service \
-	    > "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
-	chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
+	for unit in ccnfs.service ccnfs-node.service; do \
+	    sed 's|/usr/local/bin/|$(PREFIX)/bin/|g' "Mounts/$$unit" \
+	        > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" && \
+	    chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" || exit 1; \
+	done
+	install -m 0644 Mounts/ccnfs.yaml "$(DESTDIR)$(PREFIX)/share/doc/ccnfs/ccnfs.yaml"
 
-uninstall: ## remove what install put there; state and cache stay
+uninstall: ## remove what install put there; settings, state and cache stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/ccnfs" "$(DESTDIR)/sbin/mount.fuse.ccnfs" \
-	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service"
+	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service" \
+	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs-node.service" \
+	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs/ccnfs.yaml"
 
 format: ## format the Swift sources in place
 	@$(find_swift) && "$$swift" format -i -r Sources Tests Package.swift

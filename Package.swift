@@ -138,13 +138,21 @@ let package = Package(
             swiftSettings: house
         ),
         .target(
+            name: "Settings",
+            dependencies: [
+                "CCNx", "Faces", "Failures", "Files",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: house
+        ),
+        .target(
             name: "Commands",
             dependencies: [
                 "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Images", "Node",
-                "Publishing", "Signing", "Store",
+                "Publishing", "Settings", "Signing", "Store",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: house
         ),
@@ -280,10 +288,25 @@ let package = Package(
             swiftSettings: house
         ),
         .testTarget(
+            name: "SettingsTests",
+            dependencies: [
+                "CCNx", "Faces", "Failures", "Files", "Settings", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
+            name: "FilesTests",
+            dependencies: ["Failures", "Files", "TestSupport"],
+            swiftSettings: house
+        ),
+        .testTarget(
             name: "CommandTests",
             dependencies: [
-                "Commands", "Control", "Failures", "Files", "TestSupport",
+                "CCNx", "Commands", "Control", "Faces", "Failures", "Files", "Node", "Settings",
+                "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
         ),

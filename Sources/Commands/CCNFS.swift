@@ -40,7 +40,7 @@ public struct CCNFS: AsyncParsableCommand {
                 subcommands: [
                     DeployCommand.self, ExportCommand.self, ExportVMCommand.self,
                     ImportVMCommand.self, MountCommand.self, UnmountCommand.self,
-                    NodeCommand.self,
+                    NodeCommand.self, ConfigCommand.self,
                 ]
             ),
             CommandGroup(

@@ -5,6 +5,7 @@ internal import Files
 internal import Foundation
 internal import Logging
 internal import Node
+internal import Settings
 
 /// What every command takes.
 struct GlobalOptions: ParsableArguments {
@@ -27,26 +28,36 @@ struct GlobalOptions: ParsableArguments {
     @Flag(help: "Print the answer as JSON.")
     var json = false
 
-    @Option(help: "Log from this level on: debug, info, notice, warning, error.")
-    var logLevel = "notice"
+    @Option(
+        help: "Log from this level on: debug, info, notice, warning, error. (default: notice)"
+    )
+    var logLevel: String?
 
-    var stateDirectory: String { homes.state }
+    var stateDirectory: String { configuration.stateDirectory }
 
-    private var homes: (state: String, cache: String) {
+    var configuration: NodeConfiguration { nodeConfiguration(NodeSettings()) }
+
+    /// What is told here goes before the settings, and these before the environment.
+    func nodeConfiguration(_ settings: NodeSettings) -> NodeConfiguration {
         let homes = NodeConfiguration.defaultHomes(environment: ProcessInfo.processInfo.environment)
-        return (
-            state.map(FileTree.absolute) ?? homes.state, cache.map(FileTree.absolute) ?? homes.cache
+        var configuration = NodeConfiguration(
+            stateDirectory: state.map(FileTree.absolute) ?? settings.stateDirectory ?? homes.state,
+            cacheDirectory: cache.map(FileTree.absolute) ?? settings.cacheDirectory ?? homes.cache
         )
+        configuration.take(settings)
+        return configuration
     }
 
-    var configuration: NodeConfiguration {
-        NodeConfiguration(stateDirectory: homes.state, cacheDirectory: homes.cache)
-    }
-
-    func logger() throws(Failure) -> Logger {
+    func level(_ settings: NodeSettings = NodeSettings()) throws(Failure) -> Logger.Level {
+        guard let logLevel else { return settings.logLevel ?? .notice }
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw Failure(.usage, "there is no log level \(logLevel)")
         }
+        return level
+    }
+
+    func logger(_ settings: NodeSettings = NodeSettings()) throws(Failure) -> Logger {
+        let level = try level(settings)
         var logger = Logger(label: "ccnfs") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = level
         return logger

@@ -9,9 +9,19 @@ internal import Foundation
 internal import Glibc
 internal import Logging
 internal import Node
+internal import Settings
 
-/// What a node takes, with or without a mount.
+/// What a node takes, with or without a mount. What is told here goes before the settings file; an option
+/// that may be given again takes the place of all that the file has of its kind.
 struct NodeOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Read settings from this file; --config=-FILE reads it if it is there.",
+            valueName: "file"
+        )
+    )
+    var config: String?
+
     @Option(
         help: ArgumentHelp(
             "Answer other nodes here, such as tcp:127.0.0.1:9695; may be given again.",
@@ -28,6 +38,22 @@ struct NodeOptions: ParsableArguments {
     )
     var route: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Ask this node near by before repositories; may be given again.",
+            valueName: "address"
+        )
+    )
+    var peer: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Look at the catalogs of other repositories so often (default: 2).",
+            valueName: "seconds"
+        )
+    )
+    var catalogInterval: Double?
+
     @Option(help: ArgumentHelp("Bytes the cache may take, such as 50G.", valueName: "size"))
     var cacheLimit: String?
 
@@ -39,21 +65,61 @@ struct NodeOptions: ParsableArguments {
     )
     var vmStore: String?
 
+    /// What the settings file says; nothing if none was named.
+    func settings() throws(Failure) -> NodeSettings {
+        guard let file = configFile else { return NodeSettings() }
+        if file.mayBeAbsent, !FileTree.exists(file.path) { return NodeSettings() }
+        return try NodeSettings(path: file.path)
+    }
+
+    /// As in systemd's units a hyphen before the path says that the file need not be there.
+    private var configFile: (path: String, mayBeAbsent: Bool)? {
+        guard let config else { return nil }
+        guard config.hasPrefix("-") else { return (FileTree.absolute(config), false) }
+        return (FileTree.absolute(String(config.dropFirst())), true)
+    }
+
     func apply(to configuration: inout NodeConfiguration) throws(Failure) {
-        configuration.listenAddresses = try listen.map { (text) throws(Failure) in
-            try FaceAddress(text)
+        if !listen.isEmpty {
+            configuration.listenAddresses = try listen.map { (text) throws(Failure) in
+                try FaceAddress(text)
+            }
         }
-        configuration.routes = try route.map { (text) throws(Failure) in
-            try NodeConfiguration.Route(text)
+        if !route.isEmpty {
+            configuration.routes = try route.map { (text) throws(Failure) in
+                try NodeConfiguration.Route(text)
+            }
         }
-        configuration.overlayPlace = vmStore.map(FileTree.absolute)
+        if !peer.isEmpty {
+            configuration.peers = try peer.map { (text) throws(Failure) in
+                try FaceAddress(text)
+            }
+        }
+        if let catalogInterval {
+            guard Self.catalogIntervals.contains(catalogInterval) else {
+                throw Failure(
+                    .usage,
+                    "the catalogs cannot be looked at every \(catalogInterval) seconds",
+                    hint: "give a number from 0.1 to 86400"
+                )
+            }
+            configuration.catalogInterval = catalogInterval
+        }
+        if let vmStore { configuration.overlayPlace = FileTree.absolute(vmStore) }
         if let cacheLimit { configuration.cacheLimit = try ByteCount.parse(cacheLimit) }
     }
 
+    private static let catalogIntervals = 0.1...86_400
+
+    /// The same options for a process that is started with them.
     var words: [String] {
-        listen.flatMap { ["--listen", $0] } + route.flatMap { ["--route", $0] }
-            + (cacheLimit.map { ["--cache-limit", $0] } ?? [])
-            + (vmStore.map { ["--vm-store", FileTree.absolute($0)] } ?? [])
+        var words = configFile.map { ["--config=\($0.mayBeAbsent ? "-" : "")\($0.path)"] } ?? []
+        words += listen.flatMap { ["--listen", $0] } + route.flatMap { ["--route", $0] }
+        words += peer.flatMap { ["--peer", $0] }
+        if let catalogInterval { words += ["--catalog-interval", "\(catalogInterval)"] }
+        if let cacheLimit { words += ["--cache-limit", cacheLimit] }
+        if let vmStore { words += ["--vm-store", FileTree.absolute(vmStore)] }
+        return words
     }
 }
 
@@ -66,19 +132,24 @@ struct MountCommand: AsyncParsableCommand {
             state directory. Without root it mounts through fusermount3: only you see the mount (unless
             --allow-other and user_allow_other in /etc/fuse.conf), and read-ahead stays at 128 KiB.
 
+            The settings file is explained in Mounts/ccnfs.yaml; options go before it.
+
             EXAMPLES
               ccnfs mount /ccn
               ccnfs mount /ccn --route ccnx:/mycorp.com=tcp:repo.mycorp.com:9695
+              ccnfs mount --config /etc/ccnfs/ccnfs.yaml
             """
     )
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var node: NodeOptions
-    @Argument(help: "An empty directory.") var mountPoint: String
+    @Argument(help: "An empty directory (default: the settings file's mount.point).")
+    var mountPoint: String?
     @Flag(name: [.customShort("f"), .long], help: "Stay in the foreground, log to standard error.")
     var foreground = false
-    @Flag(help: "Nothing can be written or made.") var readOnly = false
-    @Flag(help: "Let other users in, as the files' modes allow.") var allowOther = false
+    @Flag(inversion: .prefixedNo, help: "Nothing can be written or made.") var readOnly: Bool?
+    @Flag(inversion: .prefixedNo, help: "Let other users in, as the files' modes allow.")
+    var allowOther: Bool?
     @Flag(help: .hidden) var leaveNote = false
 
     func run() async throws { try await mountLeavingNote() }
@@ -94,15 +165,13 @@ struct MountCommand: AsyncParsableCommand {
     }
 
     private func mount() async throws(Failure) {
-        var configuration = global.configuration
-        try node.apply(to: &configuration)
-        let mountPoint = try MountPoint.checked(self.mountPoint)
-        guard foreground else { return try startInBackground(mountPoint) }
-        configuration.mountPoint = mountPoint
-        configuration.isReadOnly = readOnly
-        configuration.allowsOthers = allowOther
+        let settings = try node.settings()
+        let (configuration, mountPoint) = try mountConfiguration(settings)
+        guard foreground else {
+            return try startInBackground(mountPoint, configuration, settings)
+        }
         let leavesNote = leaveNote
-        let logger = try global.logger()
+        let logger = try global.logger(settings)
         let node = try Node(configuration, logger: logger)
         try await node.run { addresses in
             logger.notice(
@@ -115,20 +184,43 @@ struct MountCommand: AsyncParsableCommand {
         }
     }
 
+    private func mountConfiguration(
+        _ settings: NodeSettings
+    ) throws(Failure) -> (configuration: NodeConfiguration, mountPoint: String) {
+        var configuration = global.nodeConfiguration(settings)
+        try node.apply(to: &configuration)
+        if let readOnly { configuration.isReadOnly = readOnly }
+        if let allowOther { configuration.allowsOthers = allowOther }
+        guard let wanted = mountPoint ?? configuration.mountPoint else {
+            throw Failure(
+                .usage,
+                "there is no place to mount at",
+                hint: "ccnfs mount /ccn, or mount: {point: /ccn} in the file of --config"
+            )
+        }
+        let place = try MountPoint.checked(wanted)
+        configuration.mountPoint = place
+        return (configuration, place)
+    }
+
     private static func text(_ failure: Failure) -> String {
         "\(failure)" + (failure.firstHint.map { "\n\($0)" } ?? "")
     }
 
-    private func startInBackground(_ mountPoint: String) throws(Failure) {
+    private func startInBackground(
+        _ mountPoint: String,
+        _ configuration: NodeConfiguration,
+        _ settings: NodeSettings
+    ) throws(Failure) {
         let program = try FileTree.canonical("/proc/self/exe")
-        try FileTree.makeDirectory(global.stateDirectory, permissions: 0o700)
-        let log = "\(global.stateDirectory)/node.log"
+        try FileTree.makeDirectory(configuration.stateDirectory, permissions: 0o700)
+        let log = "\(configuration.stateDirectory)/node.log"
         var words = ["ccnfs", "mount", mountPoint, "--foreground", "--leave-note"]
-        words += ["--state", global.configuration.stateDirectory]
-        words += ["--cache", global.configuration.cacheDirectory, "--log-level", global.logLevel]
+        words += ["--state", configuration.stateDirectory, "--cache", configuration.cacheDirectory]
+        words += ["--log-level", try global.level(settings).rawValue]
         words += node.words
-        if readOnly { words.append("--read-only") }
-        if allowOther { words.append("--allow-other") }
+        words.append(configuration.isReadOnly ? "--read-only" : "--no-read-only")
+        words.append(configuration.allowsOthers ? "--allow-other" : "--no-allow-other")
         let process = try BackgroundProcess(program, words, logPath: log)
         let note = try process.note()?.split(separator: "\n").map(String.init) ?? []
         guard let status = note.first.flatMap({ Int32($0) }) else {
@@ -169,8 +261,12 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Serve other nodes without a mount, in the foreground.",
         discussion: """
-            EXAMPLE
+            The settings file is explained in Mounts/ccnfs.yaml; options go before it, and its mount
+            is for ccnfs mount only.
+
+            EXAMPLES
               ccnfs node --listen tcp:127.0.0.1:9695
+              ccnfs node --config /etc/ccnfs/ccnfs.yaml
             """
     )
 
@@ -178,9 +274,11 @@ struct NodeCommand: AsyncParsableCommand {
     @OptionGroup var node: NodeOptions
 
     func run() async throws {
-        var configuration = global.configuration
+        let settings = try node.settings()
+        var configuration = global.nodeConfiguration(settings)
         try node.apply(to: &configuration)
-        let logger = try global.logger()
+        configuration.mountPoint = nil
+        let logger = try global.logger(settings)
         try await Node(configuration, logger: logger).run { addresses in
             for address in addresses { Output.line("listening on \(address)") }
         }

@@ -2,6 +2,7 @@ internal import Failures
 internal import Files
 internal import Foundation
 internal import Glibc
+internal import Settings
 
 /// What a command says: data to standard output, everything else to standard error.
 enum Output {
@@ -75,17 +76,5 @@ enum ByteCount {
     }
 
     /// Reads `32K`, `20G`, `4096`; powers of 1,024.
-    static func parse(_ text: String) throws(Failure) -> Int {
-        let factors: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
-        var digits = text.uppercased()
-        if digits.hasSuffix("IB") { digits.removeLast(2) }
-        let factor = digits.last.flatMap { factors[$0] }
-        if factor != nil { digits.removeLast() }
-        guard let number = Int(digits), number > 0 else {
-            throw Failure(.usage, "\"\(text)\" is no size", hint: "write 4096, 32K, 512M or 20G")
-        }
-        let (product, isTooLarge) = number.multipliedReportingOverflow(by: factor ?? 1)
-        guard !isTooLarge else { throw Failure(.usage, "\(text) is too large a size") }
-        return product
-    }
+    static func parse(_ text: String) throws(Failure) -> Int { try Quantity.byteCount(text) }
 }

@@ -2,7 +2,7 @@ internal import CCNx
 internal import Control
 internal import Failures
 internal import Files
-internal import Yams
+internal import Settings
 
 /// A template as a YAML file describes it:
 /// ```yaml
@@ -17,116 +17,80 @@ internal import Yams
 /// ```
 struct TemplateDefinition {
     private let path: String
-    private let fields: Fields
+    private let name: String
+    private let disks: [Disk]
+    private let properties: [String: String]
+    private let files: [String]
+    private let segmentSize: String?
 
-    private struct Fields: Decodable {
-        var name: String
-        var disks: [Disk]
-        var properties: [String: String]?
-        var files: [String]?
-        var segmentSize: String?
-    }
-
-    private struct Disk: Decodable {
+    private struct Disk {
         var image: String
         var name: String?
         var format: String?
     }
 
-    private static let keys: Set<String> = ["name", "disks", "properties", "files", "segmentSize"]
-    private static let diskKeys: Set<String> = ["image", "name", "format"]
+    private enum Key: String, CaseIterable { case name, disks, properties, files, segmentSize }
+
+    private enum DiskKey: String, CaseIterable { case image, name, format }
 
     init(path: String) throws(Failure) {
         self.path = FileTree.absolute(path)
-        let text = String(decoding: try FileTree.bytes(of: path, limit: 1 << 20), as: UTF8.self)
-        do {
-            guard let document = try Yams.compose(yaml: text), document.mapping != nil else {
-                throw Failure(.configuration, "\(path):1: this describes no template")
-            }
-            try Self.check(document, Self.keys, path)
-            for disk in document["disks"]?.sequence ?? [] {
-                try Self.check(disk, Self.diskKeys, path)
-            }
-            do {
-                fields = try YAMLDecoder().decode(Fields.self, from: text)
-            } catch let error as DecodingError {
-                throw Self.failure(error, in: document, path)
-            }
-        } catch let failure as Failure {
-            throw failure
-        } catch YamlError.scanner(_, let problem, let mark, _) {
-            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
-        } catch YamlError.parser(_, let problem, let mark, _) {
-            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
-        } catch YamlError.composer(_, let problem, let mark, _) {
-            throw Failure(.configuration, "\(path):\(mark.line): \(problem)")
-        } catch {
-            throw Failure(.configuration, "\(path): \(error)")
+        guard let root = try YAMLDocument.root(of: path), root.isMapping else {
+            throw Failure(.configuration, "\(path):1:1: this describes no template")
         }
+        var found: (name: String?, disks: [Disk]?, segmentSize: String?) = (nil, nil, nil)
+        var properties: [String: String] = [:]
+        var files: [String] = []
+        try root.visit(Key.self) { (key, value) throws(Failure) in
+            switch key {
+            case .name: found.name = try value.text()
+            case .disks:
+                found.disks = try value.list { (item) throws(Failure) in try Self.disk(item) }
+            case .properties:
+                for (key, value) in try value.entries() { properties[key] = try value.text() }
+            case .files: files = try value.list { (item) throws(Failure) in try item.text() }
+            case .segmentSize: found.segmentSize = try value.text()
+            }
+        }
+        guard let name = found.name else { throw root.missing(Key.name.rawValue) }
+        guard let disks = found.disks else { throw root.missing(Key.disks.rawValue) }
+        self.name = name
+        self.disks = disks
+        self.properties = properties
+        self.files = files
+        segmentSize = found.segmentSize
     }
 
-    private static func check(
-        _ node: Node,
-        _ keys: Set<String>,
-        _ path: String
-    ) throws(Failure) {
-        guard let mapping = node.mapping else { return }
-        for key in mapping.keys {
-            guard let name = key.string, keys.contains(name) else {
-                throw Failure(
-                    .configuration,
-                    "\(path):\(key.mark?.line ?? 1): there is no key \(key.string ?? "?")",
-                    hint: "the keys are \(keys.sorted().joined(separator: ", "))"
-                )
+    private static func disk(_ item: YAMLValue) throws(Failure) -> Disk {
+        var found: (image: String?, name: String?, format: String?) = (nil, nil, nil)
+        try item.visit(DiskKey.self) { (key, value) throws(Failure) in
+            switch key {
+            case .image: found.image = try value.text()
+            case .name: found.name = try value.text()
+            case .format: found.format = try value.text()
             }
         }
-    }
-
-    private static func failure(
-        _ error: DecodingError,
-        in document: Node,
-        _ path: String
-    ) -> Failure {
-        func told(_ what: String, at place: [any CodingKey]) -> Failure {
-            var node = document
-            var line = node.mark?.line ?? 1
-            for key in place {
-                let next = key.intValue.flatMap { node.sequence?[$0] } ?? node[key.stringValue]
-                guard let next else { break }
-                node = next
-                line = node.mark?.line ?? line
-            }
-            return Failure(.configuration, "\(path):\(line): \(what)")
-        }
-        switch error {
-        case .keyNotFound(let key, let context):
-            return told("\(key.stringValue) is missing", at: context.codingPath)
-        case .typeMismatch(_, let context), .valueNotFound(_, let context),
-            .dataCorrupted(let context):
-            let place = context.codingPath.map(\.stringValue).joined(separator: ".")
-            return told("\(place) has a value of the wrong kind", at: context.codingPath)
-        @unknown default:
-            return Failure(.configuration, "\(path): \(error)")
-        }
+        guard let image = found.image else { throw item.missing(DiskKey.image.rawValue) }
+        return Disk(image: image, name: found.name, format: found.format)
     }
 
     func publication() throws(Failure) -> ControlRequest.Publication {
         let base = FileTree.parent(of: path) ?? "/"
         func beside(_ file: String) -> String { file.hasPrefix("/") ? file : "\(base)/\(file)" }
         return ControlRequest.Publication(
-            template: try Name.templateName(uri: fields.name).uri,
-            disks: fields.disks.enumerated().map { index, disk in
+            template: try Name.templateName(uri: name).uri,
+            disks: disks.enumerated().map { index, disk in
                 ControlRequest.Publication.Disk(
                     name: disk.name ?? "disk\(index)",
                     path: disk.image == "-" ? nil : beside(disk.image),
                     format: disk.format
                 )
             },
-            properties: fields.properties ?? [:],
-            files: try (fields.files ?? []).map { (file) throws(Failure) in
+            properties: properties,
+            files: try files.map { (file) throws(Failure) in
                 try .read(beside(file))
             },
-            segmentSize: try fields.segmentSize.map { (text) throws(Failure) in
+            segmentSize: try segmentSize.map { (text) throws(Failure) in
                 try ByteCount.parse(text)
             } ?? 32 << 10,
             isDryRun: false,

@@ -24,6 +24,7 @@ package final class Node: Sendable {
     private let logger: Logger
     private let exchange: PacketExchange
     private let operations: NodeOperations
+    private let supervisor = Supervisor()
 
     /// Takes the homes. Nothing is served yet.
     package init(_ configuration: NodeConfiguration, logger: Logger) throws(Failure) {
@@ -68,13 +69,33 @@ package final class Node: Sendable {
         }
         let following = followCatalogs()
         let renewing = Task { [operations] in await operations.renewCatalogs() }
+        // Before anybody knows that this node is there, and ends it.
+        let signals = SignalWatch([SIGTERM, SIGINT])
         ready(addresses.map(\.description))
-        let outcome = await waitForEnd(session)
+        tell(.ready(status: status(addresses)))
+        let outcome = await waitForEnd(session, signals)
+        tell(.stopping(status: "making disks durable"))
         for task in [following, renewing] { task.cancel() }
         await control.stop()
         await serving.value
         try await finish()
         try outcome.get()
+    }
+
+    /// A service manager that cannot be told is no reason to end.
+    private func tell(_ event: Supervisor.Event) {
+        do throws(Failure) {
+            try supervisor.tell(event)
+        } catch {
+            logger.warning("service manager not told", metadata: ["cause": "\(error)"])
+        }
+    }
+
+    /// One line, as `systemctl status` shows it.
+    private func status(_ addresses: [FaceAddress]) -> String {
+        let place = configuration.mountPoint.map { "mounted at \($0)" } ?? "no mount"
+        guard !addresses.isEmpty else { return place }
+        return "\(place), listening on \(addresses.map(\.description).joined(separator: ", "))"
     }
 
     private func mount() throws(Failure) -> Session? {
@@ -91,8 +112,10 @@ package final class Node: Sendable {
     }
 
     /// - Returns: how the mount ended; success after a signal.
-    private func waitForEnd(_ session: Session?) async -> Result<Void, Failure> {
-        let signals = SignalWatch([SIGTERM, SIGINT])
+    private func waitForEnd(
+        _ session: Session?,
+        _ signals: SignalWatch
+    ) async -> Result<Void, Failure> {
         guard let session else {
             await signals.wait()
             return .success(())

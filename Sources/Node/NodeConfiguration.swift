@@ -16,6 +16,7 @@ package struct NodeConfiguration: Sendable {
     package var routes: [Route] = []
     /// Nodes near by that may hold what this one wants; asked before those that routes lead to.
     package var peers: [FaceAddress] = []
+    package var faces = FaceSettings()
     /// Bytes of segments the cache may hold.
     package var cacheLimit = Int.max
     /// A directory for the written blocks of new VMs; nil for the state directory.
@@ -30,7 +31,9 @@ package struct NodeConfiguration: Sendable {
         /// Lower is asked first.
         package let cost: UInt32
 
-        package init(prefix: Name, address: FaceAddress, cost: UInt32 = 10) {
+        package static let defaultCost: UInt32 = 10
+
+        package init(prefix: Name, address: FaceAddress, cost: UInt32 = Route.defaultCost) {
             self.prefix = prefix
             self.address = address
             self.cost = cost

@@ -163,7 +163,7 @@ check "a template is published from a definition" ccnfs publish --definition "$w
 check "its disk is there" cmp "$work/newer.raw" "$mnt/mycorp.com/defined/disk0"
 check "its file is there" cmp "$work/domain.xml" "$mnt/mycorp.com/defined/domain.xml"
 printf 'name: ccnx:/mycorp.com/defined\ndisk: []\n' > "$work/wrong.yaml"
-check "a wrong line is named" grep -q 'wrong.yaml:2: there is no key disk' <(ccnfs publish --definition "$work/wrong.yaml" --key "$key" 2>&1)
+check "a wrong line is named" grep -q 'wrong.yaml:2:1: there is no key disk' <(ccnfs publish --definition "$work/wrong.yaml" --key "$key" 2>&1)
 
 # ---- withdrawn
 

@@ -32,6 +32,8 @@ check_same "places are translated" '[mount][/c c n][--cache][/c][--state][/a b]'
 check_same "faces and routes may be repeated" \
     '[mount][/c c n][--listen][tcp:0.0.0.0:9695][--route][ccnx:/a=tcp:h:1][--route][ccnx:/b=tcp:h:2]' \
     "$(helper listen=tcp:0.0.0.0:9695,route=ccnx:/a=tcp:h:1,route=ccnx:/b=tcp:h:2)"
+check_same "so may peers, beside a settings file" \
+    '[mount][/c c n][--config=/a b.yaml][--peer][tcp:h:1][--peer][tcp:h:2]' "$(helper 'config=/a b.yaml,peer=tcp:h:1,peer=tcp:h:2')"
 check_same "the cache's limit is translated" '[mount][/c c n][--cache-limit][50G]' "$(helper cache-limit=50G)"
 check_same "what others read is passed over" '[mount][/c c n]' \
     "$(helper defaults,_netdev,nofail,noauto,user,x-systemd.automount,rw,exec,suid,dev,nosuid,nodev,noatime)"
@@ -76,18 +78,117 @@ else
     check_same "mount(8) hands the helper's refusal on" "$USAGE" "$(status mount -t fuse.ccnfs ccnfs "$mnt" -o bogus)"
 fi
 
-# ---- the unit
+# ---- the settings file
+
+sample=$mounts/ccnfs.yaml
+check "the sample of settings is read" ccnfs config check "$sample"
+true > "$work/empty.yaml"
+check_same "as it stands it says nothing" "$(ccnfs config check "$work/empty.yaml")" "$(ccnfs config check "$sample")"
+sed 's/^#\([^ ]\)/\1/' "$sample" > "$work/full.yaml"
+ccnfs config check "$work/full.yaml" --json > "$work/full.json"
+check "and with every line that is commented out" python3 - "$work/full.json" << 'PYTHON'
+import json, sys
+told = json.load(open(sys.argv[1]))
+assert told["cacheLimit"] == 50 << 30, told
+assert told["mountPoint"] == "/ccn" and not told["allowOther"], told
+assert told["listen"] == ["tcp:127.0.0.1:9695", "tcp:[::1]:9695"], told
+assert [route["cost"] for route in told["routes"]] == [10], told
+assert told["peers"] == ["tcp:host2.mycorp.com:9695"], told
+assert told["catalogIntervalMilliseconds"] == 2000, told
+assert told["faces"] == {"limit": 1024, "queuedByteCount": 8 << 20, "stallMilliseconds": 30000,
+                         "connectTimeoutMilliseconds": 5000}, told
+PYTHON
+check "options go before it" grep -qx 'state      /elsewhere' <(ccnfs config check "$work/full.yaml" --state /elsewhere)
+printf 'state: /var/lib/ccnfs\nlistn: [tcp:0.0.0.0]\n' > "$work/wrong.yaml"
+refuses "a wrong key is told with its place" 78 "$work/wrong.yaml:2:1: there is no key listn" ccnfs config check "$work/wrong.yaml"
+check "and with what was meant" grep -q 'did you mean listen?' <(ccnfs config check "$work/wrong.yaml" 2>&1 || true)
+refuses "a node does not start with it" 78 "wrong.yaml:2:1:" ccnfs node --config "$work/wrong.yaml"
+refuses "nor without a file that is named" 66 "none.yaml" ccnfs node --config "$work/none.yaml"
+refuses "a mount wants a place" 64 "no place to mount" ccnfs mount --config "$sample"
+
+# ---- the service manager
+
+# notify.py ADDRESS COMMAND...: what a service manager at ADDRESS is told by COMMAND, which gets SIGTERM when it is
+# ready, and how that ended.
+cat > "$work/notify.py" << 'PYTHON'
+import os, signal, socket, subprocess, sys
+
+address, command = sys.argv[1], sys.argv[2:]
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind("\0" + address[1:] if address.startswith("@") else address)
+manager.settimeout(60)
+service = subprocess.Popen(command, env=dict(os.environ, NOTIFY_SOCKET=address), stdout=subprocess.DEVNULL)
+try:
+    print(manager.recv(4096).decode())
+    service.send_signal(signal.SIGTERM)
+    print(manager.recv(4096).decode())
+    print("ended", service.wait(60))
+finally:
+    service.kill()
+PYTHON
+# told_as_it_should PATTERN TEXT: ready first, with a status like PATTERN, then stopping, then a good end.
+told_as_it_should() {
+    local line=$'\n'
+    local told="^READY=1${line}STATUS=$1${line}STOPPING=1${line}STATUS=[^${line}]+${line}ended 0\$"
+    [[ $2 =~ $told ]] || {
+        printf '%s\n' "$2"
+        return 1
+    }
+}
+mkdir "$work/notified"
+cat > "$work/notified/node.yaml" << 'YAML'
+# Beside this file.
+state: state
+cache: {directory: cache}
+listen: [tcp:127.0.0.1:0]
+mount: {point: /nowhere}
+YAML
+said=$(python3 "$work/notify.py" "$work/notified/socket" "$CCNFS" node --config "$work/notified/node.yaml" 2>&1 || true)
+check "a node says that it is ready, and that it stops" \
+    told_as_it_should 'no mount, listening on tcp:127\.0\.0\.1:[1-9][0-9]*' "$said"
+check "its homes are beside the file" test -f "$work/notified/state/state.sqlite"
+said=$(NOTIFY_SOCKET=$work/notified/nobody timeout -s TERM 5 "$CCNFS" node --config "$work/notified/node.yaml" 2>&1 || true)
+check "a manager that is not there is no reason to end" grep -q 'listening on tcp:' <<< "$said"
+check "and is told in the log" grep -q 'service manager not told' <<< "$said"
+if [ "$(id -u)" -eq 0 ]; then
+    mkdir "$work/notified/mnt"
+    on_exit unmount_hard "$work/notified/mnt"
+    sed -i 's|^mount: .*|mount: {point: mnt, read-only: true}|' "$work/notified/node.yaml"
+    said=$(python3 "$work/notify.py" "@ccnfs-mounts-$$" "$CCNFS" mount --foreground --config "$work/notified/node.yaml" 2>&1 || true)
+    check "so does a mount, to an abstract socket" told_as_it_should "mounted at $work/notified/mnt, listening on .*" "$said"
+    # In the background, by the same file.
+    check "a mount takes its place from the file" ccnfs mount --config "$work/notified/node.yaml"
+    check "and that it is read-only" grep -q '\bro\b' <(findmnt -n -o OPTIONS "$work/notified/mnt")
+    check "it ends" ccnfs unmount "$work/notified/mnt"
+    check "an option goes before the file" ccnfs mount --config "$work/notified/node.yaml" --no-read-only
+    check "and it is writable" mkdir "$work/notified/mnt/localhost/vm"
+    check "it ends too" ccnfs unmount "$work/notified/mnt"
+fi
+
+# ---- the units
 
 unit=$mounts/ccnfs.service
 hides='PrivateMounts|MountFlags|PrivateTmp|ProtectSystem|ProtectHome|ReadWritePaths|ReadOnlyPaths|InaccessiblePaths|BindPaths|ProtectKernelTunables|ProtectKernelModules|ProtectKernelLogs|ProtectControlGroups|ProtectProc|PrivateDevices|DynamicUser|RootDirectory|TemporaryFileSystem'
 check_same "no setting of the unit hides its mount" "" "$(grep -E "^($hides)=" "$unit" || true)"
 if command -v systemd-analyze > /dev/null; then
     mkdir "$work/unit"
-    sed "s|/usr/local/bin/ccnfs|$CCNFS|" "$unit" > "$work/unit/ccnfs.service"
-    check_same "systemd-analyze verify has nothing to say" "" "$(systemd-analyze verify "$work/unit/ccnfs.service" 2>&1)"
+    for name in ccnfs.service ccnfs-node.service; do
+        sed "s|/usr/local/bin/ccnfs|$CCNFS|" "$mounts/$name" > "$work/unit/$name"
+        check_same "systemd-analyze verify has nothing to say of $name" "" "$(systemd-analyze verify "$work/unit/$name" 2>&1)"
+    done
 else
     skip "systemd-analyze verify" "systemd is not installed"
 fi
+for name in ccnfs.service ccnfs-node.service; do
+    check "$name waits until the node says that it is ready" grep -qx 'Type=notify' "$mounts/$name"
+done
+# Its command line as it stands.
+# shellcheck disable=SC2016 # the unit's own variable
+read -ra command <<< "$(sed -n 's|^ExecStart=/usr/local/bin/ccnfs \(node .*\) \$CCNFS_OPTIONS$|\1|p' "$mounts/ccnfs-node.service")"
+check_same "ExecStart of a node is understood by this test" node "${command[0]:-}"
+use_home "$work/home"
+said=$(python3 "$work/notify.py" "$work/unit-socket" "$CCNFS" "${command[@]}" 2>&1 || true)
+check "a node starts by it" told_as_it_should '.*' "$said"
 if [ "$(id -u)" -eq 0 ]; then
     # Its command line as it stands, but for the place.
     # shellcheck disable=SC2016 # the unit's own variable

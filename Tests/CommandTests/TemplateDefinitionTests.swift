@@ -63,18 +63,18 @@ struct TemplateDefinitionTests {
 
     @Test(
         arguments: [
-            ("name: ccnx:/a/b\ndisks:\n  - image: x\nsegmentsize: 4K\n", ":4: ", "segmentsize"),
+            ("name: ccnx:/a/b\ndisks:\n  - image: x\nsegmentsize: 4K\n", ":4:1: ", "segmentsize"),
             ("name: ccnx:/a/b\ndisks: [{image: x}\n", ":", ""),
             ("name: ccnx:/a/b\n\tdisks: []\n", ":2:", ""),
-            ("disks: [{image: x}]\n", ":1: ", "name is missing"),
-            ("name: ccnx:/a/b\n", ":1: ", "disks is missing"),
-            ("name: ccnx:/a/b\ndisks:\n  - name: x\n", ":3: ", "image is missing"),
-            ("name: ccnx:/a/b\ndisks:\n  - image: x\n    nme: y\n", ":4: ", "nme"),
-            ("name: ccnx:/a/b\ndisks: 5\n", ":2: ", "disks"),
-            ("name: ccnx:/a/b\ndisks:\n  - image: [x]\n", ":3: ", "image"),
-            ("name: [a]\ndisks: [{image: x}]\n", ":1: ", "name"),
-            ("", ":1: ", "no template"), ("just text\n", ":1: ", "no template"),
-            ("- a\n- b\n", ":1: ", "no template"),
+            ("disks: [{image: x}]\n", ":1:1: ", "name is missing"),
+            ("name: ccnx:/a/b\n", ":1:1: ", "disks is missing"),
+            ("name: ccnx:/a/b\ndisks:\n  - name: x\n", ":3:5: ", "image is missing"),
+            ("name: ccnx:/a/b\ndisks:\n  - image: x\n    nme: y\n", ":4:5: ", "nme"),
+            ("name: ccnx:/a/b\ndisks: 5\n", ":2:8: ", "disks"),
+            ("name: ccnx:/a/b\ndisks:\n  - image: [x]\n", ":3:12: ", "image"),
+            ("name: [a]\ndisks: [{image: x}]\n", ":1:7: ", "name"),
+            ("", ":1:1: ", "no template"), ("just text\n", ":1:1: ", "no template"),
+            ("- a\n- b\n", ":1:1: ", "no template"),
         ])
     func saysWhatIsWrongAndWhere(yaml: String, line: String, reason: String) async {
         let refused = await failure { try publication(yaml) }

@@ -1,0 +1,126 @@
+internal import ArgumentParser
+internal import CCNx
+internal import Faces
+internal import Failures
+internal import Logging
+internal import Node
+internal import Settings
+
+struct ConfigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config",
+        abstract: "Look at a node's settings file.",
+        subcommands: [Check.self]
+    )
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read a settings file and say what a node would do with it.",
+            discussion: """
+                Starts nothing and looks at nothing but the file. A fault is told as FILE:LINE:COLUMN,
+                the first in the file first, with exit status 78.
+
+                EXAMPLES
+                  ccnfs config check /etc/ccnfs/ccnfs.yaml
+                  ccnfs config check /etc/ccnfs/ccnfs.yaml --json
+                """
+        )
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "The settings file.") var file: String
+
+        func run() async throws {
+            let settings = try NodeSettings(path: file)
+            let report = ConfigurationReport(
+                global.nodeConfiguration(settings),
+                logLevel: try global.level(settings)
+            )
+            if global.json { return try Output.json(report) }
+            for line in report.lines { Output.line(line) }
+        }
+    }
+}
+
+/// What a node would do, as `ccnfs config check` tells it.
+struct ConfigurationReport: Encodable {
+    private let state: String
+    private let cache: String
+    /// In bytes; nil for no limit.
+    private let cacheLimit: Int?
+    private let vmStore: String?
+    private let mountPoint: String?
+    private let readOnly: Bool
+    private let allowOther: Bool
+    private let listen: [String]
+    private let routes: [Route]
+    private let peers: [String]
+    private let catalogIntervalMilliseconds: Int
+    private let faces: FaceLimits
+    private let logLevel: String
+
+    private struct Route: Encodable {
+        let prefix: String
+        let address: String
+        let cost: UInt32
+    }
+
+    private struct FaceLimits: Encodable {
+        let limit: Int
+        let queuedByteCount: Int
+        let stallMilliseconds: Int
+        let connectTimeoutMilliseconds: Int
+    }
+
+    init(_ configuration: NodeConfiguration, logLevel: Logger.Level) {
+        state = configuration.stateDirectory
+        cache = configuration.cacheDirectory
+        cacheLimit = configuration.cacheLimit == .max ? nil : configuration.cacheLimit
+        vmStore = configuration.overlayPlace
+        mountPoint = configuration.mountPoint
+        readOnly = configuration.isReadOnly
+        allowOther = configuration.allowsOthers
+        listen = configuration.listenAddresses.map(\.description)
+        routes = configuration.routes.map { route in
+            Route(
+                prefix: route.prefix.uri,
+                address: route.address.description,
+                cost: route.cost
+            )
+        }
+        peers = configuration.peers.map(\.description)
+        catalogIntervalMilliseconds = Int((configuration.catalogInterval * 1_000).rounded())
+        faces = FaceLimits(
+            limit: configuration.faces.faceCount,
+            queuedByteCount: configuration.faces.queuedByteCount,
+            stallMilliseconds: Int(configuration.faces.stallMilliseconds),
+            connectTimeoutMilliseconds: Int(configuration.faces.connectTimeoutMilliseconds)
+        )
+        self.logLevel = logLevel.rawValue
+    }
+
+    var lines: [String] {
+        var lines = ["state      \(state)"]
+        let limit = cacheLimit.map { "at most \(ByteCount.text($0))" } ?? "without a limit"
+        lines.append("cache      \(cache), \(limit)")
+        lines.append("vm-store   \(vmStore ?? "in the state directory")")
+        lines.append("mount      \(mount)")
+        lines += listen.map { "listen     \($0)" }
+        if listen.isEmpty { lines.append("listen     nowhere: other nodes are not answered") }
+        lines += routes.map { "route      \($0.prefix) to \($0.address), cost \($0.cost)" }
+        if routes.isEmpty { lines.append("route      none: no repository is asked") }
+        lines += peers.map { "peer       \($0)" }
+        lines.append("catalogs   every \(Quantity.text(milliseconds: catalogIntervalMilliseconds))")
+        lines.append("faces      at most \(faces.limit)")
+        lines.append("queue      \(ByteCount.text(faces.queuedByteCount)) a face")
+        lines.append("stall      \(Quantity.text(milliseconds: faces.stallMilliseconds))")
+        lines.append("connect    \(Quantity.text(milliseconds: faces.connectTimeoutMilliseconds))")
+        lines.append("log-level  \(logLevel)")
+        return lines
+    }
+
+    private var mount: String {
+        guard let mountPoint else { return "where ccnfs mount is told" }
+        return mountPoint + (readOnly ? ", read-only" : "")
+            + (allowOther ? ", other users may use it" : "")
+    }
+}

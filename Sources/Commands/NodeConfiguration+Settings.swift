@@ -1,0 +1,28 @@
+internal import Node
+internal import Settings
+
+extension NodeConfiguration {
+    /// Takes what the settings say, but for the homes; the rest stays.
+    mutating func take(_ settings: NodeSettings) {
+        if let limit = settings.cacheLimit { cacheLimit = limit }
+        if let place = settings.overlayPlace { overlayPlace = place }
+        if let place = settings.mountPoint { mountPoint = place }
+        if let flag = settings.isReadOnly { isReadOnly = flag }
+        if let flag = settings.allowsOthers { allowsOthers = flag }
+        if let addresses = settings.listenAddresses { listenAddresses = addresses }
+        if let settings = settings.routes {
+            routes = settings.map { route in
+                Route(
+                    prefix: route.prefix,
+                    address: route.address,
+                    cost: route.cost ?? Route.defaultCost
+                )
+            }
+        }
+        if let addresses = settings.peers { peers = addresses }
+        if let milliseconds = settings.catalogIntervalMilliseconds {
+            catalogInterval = Double(milliseconds) / 1_000
+        }
+        faces = settings.faces
+    }
+}

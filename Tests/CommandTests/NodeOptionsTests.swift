@@ -1,0 +1,149 @@
+import ArgumentParser
+import Faces
+import Failures
+import Files
+import Logging
+import Settings
+import TestSupport
+import Testing
+
+@testable import Commands
+@testable import Node
+
+struct NodeOptionsTests {
+    private let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    /// What `ccnfs node WORDS` would do.
+    private func configuration(_ words: [String]) throws -> NodeConfiguration {
+        let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
+        let settings = try command.node.settings()
+        var configuration = command.global.nodeConfiguration(settings)
+        try command.node.apply(to: &configuration)
+        return configuration
+    }
+
+    private func file(_ yaml: String) throws -> String {
+        let path = "\(folder.path)/ccnfs.yaml"
+        try FileTree.replace(path, with: Array(yaml.utf8), permissions: 0o600)
+        return path
+    }
+
+    private static let everything = """
+        state: /file/state
+        cache: {directory: /file/cache, limit: 1G}
+        vm-store: /file/vms
+        listen: [tcp:file:1, tcp:file:2]
+        routes: [{prefix: ccnx:/file, to: tcp:file, cost: 3}]
+        peers: [tcp:file]
+        catalogs: {interval: 5s}
+        faces: {limit: 16}
+        log-level: error
+        """
+
+    @Test func theFileIsTaken() throws {
+        let configuration = try configuration(["--config", try file(Self.everything)])
+        #expect(configuration.stateDirectory == "/file/state")
+        #expect(configuration.cacheDirectory == "/file/cache")
+        #expect(configuration.cacheLimit == 1 << 30)
+        #expect(configuration.overlayPlace == "/file/vms")
+        #expect(configuration.listenAddresses.map(\.description) == ["tcp:file:1", "tcp:file:2"])
+        #expect(configuration.routes.map(\.cost) == [3])
+        #expect(configuration.peers.map(\.description) == ["tcp:file:9695"])
+        #expect(configuration.catalogInterval == 5)
+        #expect(configuration.faces.faceCount == 16)
+    }
+
+    @Test func optionsGoBeforeTheFile() throws {
+        let configuration = try configuration([
+            "--config", try file(Self.everything), "--state", "/option/state", "--cache",
+            "/option/cache", "--cache-limit", "2G", "--vm-store", "/option/vms", "--listen",
+            "tcp:option:1", "--route", "ccnx:/option=tcp:option", "--peer", "tcp:option",
+            "--catalog-interval", "0.5",
+        ])
+        #expect(configuration.stateDirectory == "/option/state")
+        #expect(configuration.cacheDirectory == "/option/cache")
+        #expect(configuration.cacheLimit == 2 << 30)
+        #expect(configuration.overlayPlace == "/option/vms")
+        #expect(configuration.listenAddresses.map(\.description) == ["tcp:option:1"])
+        #expect(configuration.routes.map(\.address.description) == ["tcp:option:9695"])
+        #expect(configuration.routes.map(\.cost) == [NodeConfiguration.Route.defaultCost])
+        #expect(configuration.peers.map(\.description) == ["tcp:option:9695"])
+        #expect(configuration.catalogInterval == 0.5)
+        #expect(configuration.faces.faceCount == 16)
+    }
+
+    @Test func theLogLevelIsTheOptionsThenTheFiles() throws {
+        let settings = try NodeSettings(path: try file(Self.everything))
+        let plain = try #require(try CCNFS.parseAsRoot(["node"]) as? NodeCommand)
+        #expect(try plain.global.level() == .notice)
+        #expect(try plain.global.level(settings) == .error)
+        let told = try CCNFS.parseAsRoot(["node", "--log-level", "debug"]) as? NodeCommand
+        #expect(try told?.global.level(settings) == .debug)
+    }
+
+    @Test func aFileAfterAHyphenNeedNotBeThere() async throws {
+        let path = "\(folder.path)/none.yaml"
+        let configuration = try configuration(["--config=-\(path)"])
+        #expect(configuration.listenAddresses.isEmpty)
+        let refused = await failure { try self.configuration(["--config", path]) }
+        #expect(refused?.kind == .notFound)
+        let written = try file(Self.everything)
+        let there = try self.configuration(["--config=-\(written)"])
+        #expect(there.stateDirectory == "/file/state")
+    }
+
+    @Test func theSameOptionsAreHandedOn() throws {
+        let words = [
+            "--config=-\(folder.path)/none.yaml", "--listen", "tcp:a:1", "--listen", "tcp:b:1",
+            "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--catalog-interval", "0.5",
+            "--cache-limit", "2G", "--vm-store", "/vms",
+        ]
+        let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
+        #expect(command.node.words == words)
+    }
+
+    @Test(arguments: ["0", "-1", "nan", "inf", "86401"])
+    func refusesAnIntervalThatIsNone(_ seconds: String) async {
+        let refused = await failure { try configuration(["--catalog-interval=\(seconds)"]) }
+        #expect(refused?.kind == .usage)
+    }
+
+    @Test func aMountTakesItsPlaceFromTheFileAndItsFlagsFromBoth() throws {
+        let words = ["mount", "--no-read-only", "--config", "x"]
+        let command = try #require(try CCNFS.parseAsRoot(words) as? MountCommand)
+        #expect(command.mountPoint == nil)
+        #expect(command.readOnly == false)
+        #expect(command.allowOther == nil)
+    }
+
+    @Test func theReportSaysWhatTheNodeWouldDo() throws {
+        let settings = try NodeSettings(
+            path: try file(Self.everything + "\nmount: {point: /ccn, allow-other: true}\n")
+        )
+        let command = try #require(try CCNFS.parseAsRoot(["node"]) as? NodeCommand)
+        let report = ConfigurationReport(
+            command.global.nodeConfiguration(settings),
+            logLevel: try command.global.level(settings)
+        )
+        #expect(
+            report.lines == [
+                "state      /file/state",
+                "cache      /file/cache, at most 1.0 GiB",
+                "vm-store   /file/vms",
+                "mount      /ccn, other users may use it",
+                "listen     tcp:file:1",
+                "listen     tcp:file:2",
+                "route      ccnx:/file to tcp:file:9695, cost 3",
+                "peer       tcp:file:9695",
+                "catalogs   every 5s",
+                "faces      at most 16",
+                "queue      8.0 MiB a face",
+                "stall      30s",
+                "connect    5s",
+                "log-level  error",
+            ]
+        )
+    }
+}

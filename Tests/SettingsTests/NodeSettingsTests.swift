@@ -1,0 +1,246 @@
+import CCNx
+import Faces
+import Failures
+import Files
+import Logging
+import Settings
+import TestSupport
+import Testing
+
+struct NodeSettingsTests {
+    private let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func settings(_ yaml: String) throws -> NodeSettings {
+        let path = "\(folder.path)/node.yaml"
+        try FileTree.replace(path, with: Array(yaml.utf8), permissions: 0o600)
+        return try NodeSettings(path: path)
+    }
+
+    @Test func readsEverythingThatAFileMaySay() throws {
+        let settings = try settings(
+            """
+            # A node of a LAN
+            state: /var/lib/ccnfs
+            cache: {directory: /var/cache/ccnfs, limit: 50G}
+            vm-store: /srv/vms
+            mount: {point: /ccn, read-only: true, allow-other: yes}
+            listen: [tcp:127.0.0.1:9695, unix:/run/ccnfs/face.sock]
+            routes:
+              - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 7}
+              - prefix: ccnx:/other.com
+                to: tcp:[::1]
+            peers:
+              - tcp:host2:9695
+            catalogs: {interval: 2500ms}
+            faces: {limit: 16, queue: 1M, stall: 1m, connect-timeout: 7s}
+            log-level: info
+            """
+        )
+        #expect(settings.stateDirectory == "/var/lib/ccnfs")
+        #expect(settings.cacheDirectory == "/var/cache/ccnfs")
+        #expect(settings.cacheLimit == 50 << 30)
+        #expect(settings.overlayPlace == "/srv/vms")
+        #expect(settings.mountPoint == "/ccn")
+        #expect(settings.isReadOnly == true)
+        #expect(settings.allowsOthers == true)
+        #expect(
+            settings.listenAddresses?.map(\.description)
+                == ["tcp:127.0.0.1:9695", "unix:/run/ccnfs/face.sock"]
+        )
+        let routes = [
+            NodeSettings.Route(
+                prefix: try Name(uri: "ccnx:/mycorp.com"),
+                address: .tcp(host: "repo.mycorp.com", port: 9_695),
+                cost: 7
+            ),
+            NodeSettings.Route(
+                prefix: try Name(uri: "ccnx:/other.com"),
+                address: .tcp(host: "::1", port: 9_695)
+            ),
+        ]
+        #expect(settings.routes == routes)
+        #expect(settings.peers?.map(\.description) == ["tcp:host2:9695"])
+        #expect(settings.catalogIntervalMilliseconds == 2_500)
+        #expect(settings.faces.faceCount == 16)
+        #expect(settings.faces.queuedByteCount == 1 << 20)
+        #expect(settings.faces.stallMilliseconds == 60_000)
+        #expect(settings.faces.connectTimeoutMilliseconds == 7_000)
+        #expect(settings.logLevel == .info)
+    }
+
+    @Test(arguments: ["", "# nothing\n", "---\n", "{}\n", "state:\nlisten: ~\nmount:\nfaces: {}\n"])
+    func saysNothingWhereTheFileSaysNothing(_ yaml: String) throws {
+        let settings = try settings(yaml)
+        #expect(settings.stateDirectory == nil)
+        #expect(settings.cacheLimit == nil)
+        #expect(settings.mountPoint == nil)
+        #expect(settings.listenAddresses == nil)
+        #expect(settings.routes == nil)
+        #expect(settings.faces == FaceSettings())
+        #expect(settings.logLevel == nil)
+    }
+
+    @Test func anEmptyListIsSomethingThatIsSaid() throws {
+        let settings = try settings("listen: []\nroutes: []\npeers: []\n")
+        #expect(settings.listenAddresses == [])
+        #expect(settings.routes == [])
+        #expect(settings.peers == [])
+    }
+
+    @Test func pathsAreBesideTheFile() throws {
+        let settings = try settings(
+            """
+            state: state
+            cache: {directory: ../cache}
+            vm-store: /srv/vms
+            mount: {point: ccn}
+            """
+        )
+        #expect(settings.stateDirectory == "\(folder.path)/state")
+        #expect(settings.cacheDirectory == "\(folder.path)/../cache")
+        #expect(settings.overlayPlace == "/srv/vms")
+        #expect(settings.mountPoint == "\(folder.path)/ccn")
+    }
+
+    @Test(
+        arguments: [
+            // Keys
+            ("listn: [tcp:a]\n", "1:1: there is no key listn"),
+            ("mount: {point: /ccn, readOnly: true}\n", "1:22: there is no key mount.readOnly"),
+            (
+                "routes:\n  - {prefix: ccnx:/a, to: tcp:h, cots: 1}\n",
+                "2:34: there is no key routes.cots"
+            ),
+            ("? [a]\n: b\n", "1:3: a key must be text"),
+            (
+                "state: /a\ncache: {limit: 1G}\nstate: /b\n",
+                "1:1: the key state stands more than once"
+            ),
+            ("routes:\n  - to: tcp:h\n", "2:5: routes.prefix is missing"),
+            ("routes:\n  - prefix: ccnx:/a\n", "2:5: routes.to is missing"),
+            // Kinds
+            ("state: [a]\n", "1:8: state must be text, and is a list"),
+            ("cache: /c\n", "1:8: cache must be a mapping of keys to values, and is text"),
+            ("listen: tcp:h\n", "1:9: listen must be a list, and is text"),
+            (
+                "routes: {prefix: ccnx:/a, to: tcp:h}\n",
+                "1:9: routes must be a list, and is a mapping"
+            ),
+            ("peers: [tcp:a, ~]\n", "1:16: peers must be text, and is empty"),
+            (
+                "mount: {read-only: maybe}\n",
+                "1:20: mount.read-only must be true or false, and is text"
+            ),
+            (
+                "mount: {allow-other: 'true'}\n",
+                "1:22: mount.allow-other must be true or false, and is text"
+            ),
+            ("- a\n- b\n", "1:1: the file must be a mapping of keys to values, and is a list"),
+            ("just text\n", "1:1: the file must be a mapping of keys to values, and is text"),
+            // Values
+            ("state: ''\n", "1:8: state must be a path"),
+            (
+                "listen: [tcp:127.0.0.1:9695, tcp:host:99999]\n",
+                "1:30: listen: face address 'tcp:host:99999' has a port that is not a number up to 65535"
+            ),
+            (
+                "peers:\n  - tcp:[::1]:9695\n  - 'tcp:'\n",
+                "3:5: peers: face address 'tcp:' has no host"
+            ),
+            (
+                "routes:\n  - prefix: mycorp.com\n    to: tcp:h\n",
+                "2:13: routes.prefix: name 'mycorp.com' does not begin with ccnx:/"
+            ),
+            (
+                "routes:\n  - prefix: ccnx:/a\n    to: tcp:h\n    cost: -1\n",
+                "4:11: routes.cost must be a number from 0 to 4294967295"
+            ),
+            ("cache: {limit: 50Q}\n", "1:16: cache.limit: \"50Q\" is no size"),
+            ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
+            ("faces: {limit: many}\n", "1:16: faces.limit must be a number from 1 to 65536"),
+            ("faces: {limit: 0}\n", "1:16: faces.limit must be a number from 1 to 65536"),
+            ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 256M"),
+            ("faces: {stall: 30}\n", "1:16: faces.stall: \"30\" is no time"),
+            (
+                "faces: {connect-timeout: 2h}\n",
+                "1:26: faces.connect-timeout must be from 1ms to 1h"
+            ),
+            (
+                "catalogs: {interval: 1ms}\n",
+                "1:22: catalogs.interval must be from 100ms to 24h"
+            ),
+            ("log-level: loud\n", "1:12: log-level: there is no log level loud"),
+            // The first in the file
+            ("state: [a]\nlistn: []\n", "1:8: state must be text, and is a list"),
+            ("listn: []\nstate: [a]\n", "1:1: there is no key listn"),
+        ] as [(String, String)]
+    )
+    func saysWhatIsWrongAndWhere(yaml: String, message: String) async {
+        let refused = await failure { try settings(yaml) }
+        #expect(refused?.kind == .configuration)
+        #expect(refused?.message == "\(folder.path)/node.yaml:\(message)")
+        #expect(refused?.cause == nil)
+    }
+
+    /// What libyaml says; the words are its own.
+    @Test(
+        arguments: [
+            ("listen: [tcp:a\n", "2:1: "), ("state: /a\n\tcache: {}\n", "2:1: "),
+            ("listen: [tcp:[::1]:9695]\n", "1:13: "), ("state: /a\n---\nstate: /b\n", "2:1: "),
+            ("state: \"\u{1}\"\n", "1:9: "), ("a: *b\n", "1:4: "),
+        ])
+    func saysWhereTheFileIsNoYAML(yaml: String, place: String) async {
+        let refused = await failure { try settings(yaml) }
+        #expect(refused?.kind == .configuration)
+        #expect(refused?.message.hasPrefix("\(folder.path)/node.yaml:\(place)") == true)
+        #expect(refused?.message.contains("\n") == false)
+    }
+
+    @Test(
+        arguments: [
+            ("listn: []", "did you mean listen? "), ("Listen: []", "did you mean listen? "),
+            ("route: []", "did you mean routes? "), ("vmstore: /a", "did you mean vm-store? "),
+            ("log_level: info", "did you mean log-level? "),
+            ("log: info", "did you mean log-level? "),
+            ("frobnicate: 1", ""),
+        ])
+    func aNearMissIsGuessed(yaml: String, guess: String) async {
+        let refused = await failure { try settings(yaml) }
+        let keys = "state, cache, vm-store, mount, listen, routes, peers, catalogs, faces"
+        #expect(refused?.hint == "\(guess)the keys are \(keys), log-level")
+    }
+
+    @Test func aFileThatIsNotThereIsNotFound() async {
+        let refused = await failure { try NodeSettings(path: "\(folder.path)/none.yaml") }
+        #expect(refused?.kind == .notFound)
+    }
+
+    /// Each line that is commented out in the sample is one that may be taken in.
+    @Test func theSampleIsReadAsItStandsAndWithItsExamples() throws {
+        let sample = "\(Self.repository)/Mounts/ccnfs.yaml"
+        let plain = try NodeSettings(path: sample)
+        #expect(plain.stateDirectory == nil)
+        #expect(plain.listenAddresses == nil)
+        #expect(plain.faces == FaceSettings())
+
+        let text = String(decoding: try FileTree.bytes(of: sample), as: UTF8.self)
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let examples = lines.map { $0.hasPrefix("#") && !$0.hasPrefix("# ") ? $0.dropFirst() : $0 }
+        let full = try settings(examples.joined(separator: "\n"))
+        #expect(full.stateDirectory == "/var/lib/ccnfs")
+        #expect(full.cacheLimit != nil)
+        #expect(full.overlayPlace != nil)
+        #expect(full.mountPoint == "/ccn")
+        #expect(full.listenAddresses?.isEmpty == false)
+        #expect(full.routes?.isEmpty == false)
+        #expect(full.peers?.isEmpty == false)
+        #expect(full.catalogIntervalMilliseconds == 2_000)
+        #expect(full.faces == FaceSettings(), "the sample shows the defaults")
+        #expect(full.logLevel == .notice)
+    }
+
+    private static let repository = #filePath.split(separator: "/").dropLast(3)
+        .reduce("") { "\($0)/\($1)" }
+}
