@@ -33,6 +33,7 @@ package final class Node: Sendable {
         exchange = PacketExchange(
             routes: configuration.routes,
             peers: configuration.peers,
+            faces: configuration.faces,
             logger: logger
         )
         operations = try NodeOperations(

@@ -25,6 +25,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     let logger: Logger
     private let routes: [NodeConfiguration.Route]
     private let peers: [FaceAddress]
+    private let settings: FaceSettings
     var forwarder: Forwarder
     private var table: FaceTable?
     private var responder: Responder?
@@ -42,11 +43,17 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private static let lookupThreads = 4
 
     /// - Parameter peers: nodes near by, asked before those that routes lead to.
-    init(routes: [NodeConfiguration.Route], peers: [FaceAddress] = [], logger: Logger) {
+    init(
+        routes: [NodeConfiguration.Route],
+        peers: [FaceAddress] = [],
+        faces settings: FaceSettings = FaceSettings(),
+        logger: Logger
+    ) {
         loop = group.next()
         self.logger = logger
         self.routes = routes
         self.peers = peers
+        self.settings = settings
         forwarder = Forwarder { $0.contentObjectHash }
         lookups = (0..<Self.lookupThreads).map { DispatchQueue(label: "ccnfs.lookup.\($0)") }
         forwarder.faceUp(Self.application, scope: .local)
@@ -75,6 +82,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         let table = FaceTable(
             eventLoop: loop,
             events: self,
+            settings: settings,
             firstFace: FaceId(1),
             logger: logger
         )
