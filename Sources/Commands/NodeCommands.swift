@@ -65,6 +65,9 @@ struct NodeOptions: ParsableArguments {
     )
     var vmStore: String?
 
+    @Flag(help: "Take templates that are published from elsewhere by trusted keys.")
+    var acceptPublish = false
+
     /// What the settings file says; nothing if none was named.
     func settings() throws(Failure) -> NodeSettings {
         guard let file = configFile else { return NodeSettings() }
@@ -80,6 +83,7 @@ struct NodeOptions: ParsableArguments {
     }
 
     func apply(to configuration: inout NodeConfiguration) throws(Failure) {
+        if acceptPublish { configuration.acceptsPublishing = true }
         if !listen.isEmpty {
             configuration.listenAddresses = try listen.map { (text) throws(Failure) in
                 try FaceAddress(text)

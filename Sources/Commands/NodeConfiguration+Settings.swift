@@ -23,6 +23,7 @@ extension NodeConfiguration {
         if let milliseconds = settings.catalogIntervalMilliseconds {
             catalogInterval = Double(milliseconds) / 1_000
         }
+        if let flag = settings.acceptsPublishing { acceptsPublishing = flag }
         faces = settings.faces
     }
 }

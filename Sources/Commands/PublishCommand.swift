@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import CCNx
 internal import Control
+internal import Faces
 internal import Failures
 internal import Files
 internal import Foundation
@@ -21,6 +22,10 @@ struct PublishCommand: AsyncParsableCommand {
               ccnfs publish root.raw data.vmdk ccnx:/mycorp.com/db --property memory=4G --file vm.xml
               ccnfs publish --definition linuxvm.yaml
               zcat disk.gz | ccnfs publish - ccnx:/mycorp.com/app1/linuxvm
+              ccnfs publish debian.qcow2 ccnx:/mycorp.com/app1/linuxvm --to repository.mycorp.com
+
+            With --to the template becomes visible at that repository, which fetches what it lacks over the
+            connection that is made to it. Cut off, the same command goes on from there.
             """
     )
 
@@ -46,6 +51,7 @@ struct PublishCommand: AsyncParsableCommand {
     var definition: String?
     @Flag(help: "Say what would be stored, and store nothing.")
     var dryRun = false
+    @OptionGroup var destination: DestinationOptions
 
     func run() async throws {
         var publication =
@@ -65,6 +71,7 @@ struct PublishCommand: AsyncParsableCommand {
         let privateKey = try KeyFiles.privateKey(key ?? KeyFiles.defaultPath(global))
         publication.publicKeyPEM = String(decoding: try privateKey.publicKey.pem(), as: UTF8.self)
         publication.isDryRun = dryRun
+        publication.repository = try destination.address()
         let session = CommandSession(key: privateKey)
         let report: PublishReport
         do throws(Failure) {
@@ -165,5 +172,23 @@ extension ControlRequest.Publication.File {
             name: name,
             bytes: try FileTree.bytes(of: path, limit: PublishRequest.fileByteLimit)
         )
+    }
+}
+
+/// Where a template is published.
+struct DestinationOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Publish at the repository there, such as repository.mycorp.com:9695 (default: this node).",
+            valueName: "address"
+        )
+    )
+    var to: String?
+
+    /// The address of its face; without a kind it is one of TCP.
+    func address() throws(Failure) -> String? {
+        guard let to else { return nil }
+        let isWhole = ["tcp:", "unix:"].contains { to.hasPrefix($0) }
+        return try FaceAddress(isWhole ? to : "tcp:\(to)").description
     }
 }

@@ -18,6 +18,7 @@ struct RepublishCommand: AsyncParsableCommand {
             EXAMPLES
               ccnfs republish web-01
               ccnfs republish web-01@configured ccnx:/mycorp.com/app2/webserver --rebase
+              ccnfs republish web-01 --to repository.mycorp.com
             """
     )
 
@@ -34,8 +35,16 @@ struct RepublishCommand: AsyncParsableCommand {
     )
     var property: [String] = []
     @Flag(help: "Let the VM stand on what was published.") var rebase = false
+    @OptionGroup var destination: DestinationOptions
 
     func run() async throws {
+        if rebase, destination.to != nil {
+            throw Failure(
+                .usage,
+                "--rebase is for what is published on this node",
+                hint: "publish it here first, or leave --rebase out"
+            )
+        }
         let (machine, snapshot) = try DiskSetArgument.machine(machine)
         let privateKey = try KeyFiles.privateKey(key ?? KeyFiles.defaultPath(global))
         let republication = ControlRequest.Republication(
@@ -44,7 +53,8 @@ struct RepublishCommand: AsyncParsableCommand {
             template: try name.map { (uri) throws(Failure) in try Name.templateName(uri: uri).uri },
             properties: try PropertyArgument.parse(property),
             isRebasing: rebase,
-            publicKeyPEM: String(decoding: try privateKey.publicKey.pem(), as: UTF8.self)
+            publicKeyPEM: String(decoding: try privateKey.publicKey.pem(), as: UTF8.self),
+            repository: try destination.address()
         )
         let session = CommandSession(key: privateKey)
         defer { session.endProgress() }

@@ -82,6 +82,8 @@ package enum ControlRequest: Sendable, Codable {
         /// The VM's own profile moves onto what was published.
         package var isRebasing: Bool
         package var publicKeyPEM: String
+        /// The face address of the repository; nil for this node.
+        package var repository: String?
 
         package init(
             machine: String,
@@ -89,7 +91,8 @@ package enum ControlRequest: Sendable, Codable {
             template: String?,
             properties: [String: String],
             isRebasing: Bool,
-            publicKeyPEM: String
+            publicKeyPEM: String,
+            repository: String? = nil
         ) {
             self.machine = machine
             self.snapshot = snapshot
@@ -97,6 +100,7 @@ package enum ControlRequest: Sendable, Codable {
             self.properties = properties
             self.isRebasing = isRebasing
             self.publicKeyPEM = publicKeyPEM
+            self.repository = repository
         }
     }
 
@@ -149,6 +153,8 @@ package enum ControlRequest: Sendable, Codable {
         package var isDryRun: Bool
         /// PEM of the key that will sign; its private half stays with the command.
         package var publicKeyPEM: String
+        /// The face address of the repository; nil for this node.
+        package var repository: String?
 
         package struct Disk: Sendable, Codable {
             package var name: String

@@ -24,12 +24,21 @@ package struct FetchScheduler {
         package let deadline: UInt64
         /// False for what only a repository can say, such as which catalog is the newest.
         package let mayPeersAnswer: Bool
+        /// Nobody else is asked; nil: all who may have it.
+        package let only: SourceId?
 
-        package init(name: Name, lane: FetchLane, deadline: UInt64, mayPeersAnswer: Bool) {
+        package init(
+            name: Name,
+            lane: FetchLane,
+            deadline: UInt64,
+            mayPeersAnswer: Bool,
+            only: SourceId? = nil
+        ) {
             self.name = name
             self.lane = lane
             self.deadline = deadline
             self.mayPeersAnswer = mayPeersAnswer
+            self.only = only
         }
     }
 
@@ -45,6 +54,7 @@ package struct FetchScheduler {
     private struct Ask {
         let name: Name
         let mayPeersAnswer: Bool
+        let only: SourceId?
         var requests: [Request]
         var lane: FetchLane
         var deadline: UInt64
@@ -127,7 +137,20 @@ extension FetchScheduler {
     }
 
     package mutating func faceUp(_ face: FaceId, of id: SourceId, now: UInt64) -> [Action] {
+        guard let before = sourcesById[id]?.face, before == face else {
+            return begin(face, of: id, now: now)
+        }
+        return []
+    }
+
+    private mutating func begin(
+        _ face: FaceId,
+        of id: SourceId,
+        now: UInt64
+    ) -> [Action] {
         guard sourcesById[id] != nil else { return [] }
+        // What was asked of the face before is asked again here.
+        if let before = sourcesById[id]?.face { lose(id, before, now: now, remove: false) }
         sourcesById[id]?.face = face
         sourcesById[id]?.benchedUntil = 0
         sourceOfFace[face] = id
@@ -139,7 +162,9 @@ extension FetchScheduler {
 
     /// What was asked of the face is asked of others, or waits for it to come up again.
     package mutating func faceDown(_ face: FaceId, now: UInt64) -> [Action] {
-        if let id = sourceOfFace[face] { lose(id, face, now: now, remove: false) }
+        for id in sourcesById.keys.sorted() where sourcesById[id]?.face == face {
+            lose(id, face, now: now, remove: false)
+        }
         return takeActions()
     }
 
@@ -195,6 +220,7 @@ extension FetchScheduler {
         asks[serial] = Ask(
             name: wanted.name,
             mayPeersAnswer: wanted.mayPeersAnswer,
+            only: wanted.only,
             requests: [request],
             lane: wanted.lane,
             deadline: wanted.deadline
@@ -228,9 +254,9 @@ extension FetchScheduler {
         let open = plan.filter { !ask.missed.contains($0) }
         guard !open.isEmpty else {
             // One that is connecting may have it.
-            let isOneDown = sourcesById.values.contains {
-                !$0.isUp && $0.rank(for: ask.name) != nil
-            }
+            let isOneDown =
+                ask.only == nil
+                && sourcesById.values.contains { !$0.isUp && $0.rank(for: ask.name) != nil }
             if isOneDown { return waitForAFace(serial, ask, now: now) }
             return fail(
                 serial,
@@ -266,6 +292,7 @@ extension FetchScheduler {
 
     /// Sources whose faces are up, in the order in which they are asked.
     private mutating func plan(for ask: Ask, now: UInt64) -> [SourceId] {
+        if let only = ask.only { return sourcesById[only]?.isUp == true ? [only] : [] }
         var repositories: [(id: SourceId, length: Int, cost: UInt32)] = []
         var peers: [(id: SourceId, time: Double)] = []
         for (id, source) in sourcesById where source.isUp {
@@ -291,7 +318,7 @@ extension FetchScheduler {
     }
 
     private mutating func waitForAFace(_ serial: UInt64, _ ask: Ask, now: UInt64) {
-        guard hasSource(for: ask.name) else {
+        guard ask.only.map({ sourcesById[$0] != nil }) ?? hasSource(for: ask.name) else {
             return fail(serial, Failure(.noSource, "there is no route for \(ask.name)"), now: now)
         }
         asks[serial]?.state = .waiting

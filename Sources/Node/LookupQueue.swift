@@ -8,6 +8,7 @@ struct LookupQueue {
     struct Lookup {
         let token: LookupToken
         let interest: Interest
+        let face: FaceId
     }
 
     private var waiting: [FaceId: CircularBuffer<Lookup>] = [:]

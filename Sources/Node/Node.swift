@@ -52,13 +52,9 @@ package final class Node: Sendable {
             path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
             logger: logger
         )
-        let homes = operations.homes
         let addresses = try await exchange.start(
-            responder: Responder(
-                store: homes.store,
-                database: homes.database,
-                nodeKey: homes.nodeKey
-            ),
+            responder: operations.responder,
+            receiver: operations.publishReceiver(),
             listening: configuration.listenAddresses
         )
         // What can fail at once has not: now the mount, which nobody should find dead.

@@ -21,6 +21,8 @@ package struct NodeConfiguration: Sendable {
     package var cacheLimit = Int.max
     /// A directory for the written blocks of new VMs; nil for the state directory.
     package var overlayPlace: String?
+    /// Whether templates may be published here from elsewhere, by keys that are trusted for their names.
+    package var acceptsPublishing = false
     /// Seconds between looks at the catalogs of other repositories.
     package var catalogInterval = 2.0
 

@@ -53,7 +53,12 @@ extension NodeOperations {
             request.disks.append(.init(name: name, derived: try derived(view, parent)))
         }
         let key = try PublicKey(pem: Array(republication.publicKeyPEM.utf8))
-        let report = try await publish(request, key, reportingTo: session)
+        let report = try await publish(
+            request,
+            key,
+            at: republication.repository,
+            reportingTo: session
+        )
         CrashPoint.republishPublished.reached()
         if republication.isRebasing {
             try await rebase(views, onto: template, version: report.version)

@@ -26,6 +26,8 @@ package final class NodeOperations: Sendable {
     let logger: Logger
     let configuration: NodeConfiguration
     private let exchange: PacketExchange
+    /// One command's: nobody is connected.
+    private let isStandalone: Bool
     let fetcher: Fetcher
     let publisher: Publisher
     let catalogProblems = Mutex<[Name: String]>([:])
@@ -34,8 +36,10 @@ package final class NodeOperations: Sendable {
         _ configuration: NodeConfiguration,
         exchange: PacketExchange,
         purpose: String,
+        isStandalone: Bool = false,
         logger: Logger
     ) throws(Failure) {
+        self.isStandalone = isStandalone
         self.configuration = configuration
         self.exchange = exchange
         self.logger = logger
@@ -68,6 +72,7 @@ package final class NodeOperations: Sendable {
             configuration,
             exchange: PacketExchange(routes: [], logger: logger),
             purpose: purpose,
+            isStandalone: true,
             logger: logger
         )
     }
@@ -237,22 +242,28 @@ package final class NodeOperations: Sendable {
         try await publish(
             try PublishRequest(publication),
             try PublicKey(pem: Array(publication.publicKeyPEM.utf8)),
+            at: publication.repository,
             reportingTo: session
         )
     }
 
+    /// - Parameter repository: the face address of the repository; nil for this node.
     func publish(
         _ request: PublishRequest,
         _ key: PublicKey,
+        at repository: String?,
         reportingTo session: any ControlSession
     ) async throws(Failure) -> PublishReport {
+        let destination = try await destination(repository, session)
         let (reports, continuation) = AsyncStream.makeStream(of: PublishProgress.self)
         let reporting = Task {
             for await progress in reports { await session.report(.publish(progress)) }
         }
         defer { reporting.cancel() }
         do throws(Failure) {
-            let report = try await publish(request, key, session) { continuation.yield($0) }
+            let report = try await publish(request, key, at: destination, session) {
+                continuation.yield($0)
+            }
             continuation.finish()
             await reporting.value
             return report
@@ -260,6 +271,52 @@ package final class NodeOperations: Sendable {
             await freeWhatFilledTheDisk()
             throw error
         }
+    }
+
+    private func publish(
+        _ request: PublishRequest,
+        _ key: PublicKey,
+        at destination: RemoteRepository?,
+        _ session: some ControlSession,
+        progress: @escaping @Sendable (PublishProgress) -> Void
+    ) async throws(Failure) -> PublishReport {
+        try await publisher.publish(
+            request,
+            to: destination,
+            signer: SessionSigner(publicKey: key, session: session),
+            stream: { (byteCount) async throws(Failure) in
+                try await session.read(byteCount: byteCount)
+            },
+            now: WallClock.seconds,
+            progress: progress
+        )
+    }
+
+    private func destination(
+        _ repository: String?,
+        _ session: any ControlSession
+    ) async throws(Failure) -> RemoteRepository? {
+        guard let repository else { return nil }
+        let address = try FaceAddress(repository)
+        // The repository fetches from here what it lacks.
+        if isStandalone { _ = try await exchange.start(responder: responder, listening: []) }
+        return try await RemoteRepository(at: address, exchange, reportingTo: session)
+    }
+
+    /// Answers the Interests of others from what is here.
+    var responder: Responder {
+        Responder(store: homes.store, database: homes.database, nodeKey: homes.nodeKey)
+    }
+
+    /// Answers those who publish here from elsewhere.
+    func publishReceiver() -> PublishReceiver {
+        PublishReceiver(
+            publisher: publisher,
+            exchange: exchange,
+            nodeKey: homes.nodeKey,
+            isAccepting: configuration.acceptsPublishing,
+            logger: logger
+        ) { [weak self] in await self?.freeWhatFilledTheDisk() }
     }
 
     /// What a publish stored before the disk was full is of no use to others, who need the room.
@@ -270,23 +327,6 @@ package final class NodeOperations: Sendable {
         } catch {
             logger.warning("nothing freed after a full disk", metadata: ["cause": "\(error)"])
         }
-    }
-
-    private func publish(
-        _ request: PublishRequest,
-        _ key: PublicKey,
-        _ session: some ControlSession,
-        progress: @escaping @Sendable (PublishProgress) -> Void
-    ) async throws(Failure) -> PublishReport {
-        try await publisher.publish(
-            request,
-            signer: SessionSigner(publicKey: key, session: session),
-            stream: { (byteCount) async throws(Failure) in
-                try await session.read(byteCount: byteCount)
-            },
-            now: WallClock.seconds,
-            progress: progress
-        )
     }
 
     private func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {

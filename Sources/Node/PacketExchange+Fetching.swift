@@ -14,6 +14,8 @@ struct OwnRequests {
 
     var scheduler = FetchScheduler()
     fileprivate var completions: [FetchScheduler.Request: Completion] = [:]
+    /// What goes with the Interests for some names.
+    fileprivate var payloads: [Name: [UInt8]] = [:]
     fileprivate var nextRequest: FetchScheduler.Request = 1
     fileprivate var wake: (task: Scheduled<Void>, time: UInt64)?
     fileprivate var hasEnded = false
@@ -32,32 +34,64 @@ extension PacketExchange {
         patience: UInt64,
         mayPeersAnswer: Bool
     ) async -> Result<ContentObject, Failure> {
+        await fetch(name, lane: lane, patience: patience, mayPeersAnswer: mayPeersAnswer, only: nil)
+    }
+
+    /// The same, of one neighbour only.
+    ///
+    /// - Parameter payload: goes with the Interest.
+    func fetch(
+        _ name: Name,
+        lane: FetchLane,
+        patience: UInt64,
+        of source: FetchScheduler.SourceId,
+        payload: [UInt8]? = nil
+    ) async -> Result<ContentObject, Failure> {
+        await fetch(
+            name,
+            lane: lane,
+            patience: patience,
+            mayPeersAnswer: false,
+            only: source,
+            payload: payload
+        )
+    }
+
+    private func fetch(
+        _ name: Name,
+        lane: FetchLane,
+        patience: UInt64,
+        mayPeersAnswer: Bool,
+        only source: FetchScheduler.SourceId?,
+        payload: [UInt8]? = nil
+    ) async -> Result<ContentObject, Failure> {
         await withCheckedContinuation { continuation in
             loop.execute {
-                self.want(name, lane, patience, mayPeersAnswer) {
-                    continuation.resume(returning: $0)
-                }
+                let wanted = FetchScheduler.Wanted(
+                    name: name,
+                    lane: lane,
+                    deadline: self.now + patience,
+                    mayPeersAnswer: mayPeersAnswer,
+                    only: source
+                )
+                self.want(wanted, payload) { continuation.resume(returning: $0) }
             }
         }
     }
 
     private func want(
-        _ name: Name,
-        _ lane: FetchLane,
-        _ patience: UInt64,
-        _ mayPeersAnswer: Bool,
+        _ wanted: FetchScheduler.Wanted,
+        _ payload: [UInt8]?,
         _ completion: @escaping OwnRequests.Completion
     ) {
         guard !own.hasEnded else { return completion(.failure(Self.ended)) }
         let request = own.nextRequest
         own.nextRequest += 1
-        own.completions[request] = completion
-        let wanted = FetchScheduler.Wanted(
-            name: name,
-            lane: lane,
-            deadline: now + patience,
-            mayPeersAnswer: mayPeersAnswer
-        )
+        own.completions[request] = { result in
+            if payload != nil { self.own.payloads[wanted.name] = nil }
+            completion(result)
+        }
+        own.payloads[wanted.name] = payload
         carryOut(own.scheduler.want(request, wanted, now: now))
     }
 
@@ -122,7 +156,8 @@ extension PacketExchange {
         let interest = Interest(
             name: name,
             hopLimit: hopLimit,
-            lifetimeMilliseconds: OwnRequests.lifetimeMilliseconds
+            lifetimeMilliseconds: OwnRequests.lifetimeMilliseconds,
+            payload: own.payloads[name]
         )
         do throws(Failure) {
             let packet = try PacketEncoder().encode(.interest(interest))

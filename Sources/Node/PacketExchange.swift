@@ -32,6 +32,9 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     /// This node's own requests; see PacketExchange+Fetching.
     var own = OwnRequests()
     private var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
+    private var nextSource: FetchScheduler.SourceId = 0
+    /// Answers what is neither an object nor a pointer; may block.
+    private var receiver: PublishReceiver?
     private var expiry: (task: Scheduled<Void>, time: UInt64)?
     private let lookups: [DispatchQueue]
     private var nextLookup = 0
@@ -67,16 +70,59 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
         let kinds = repositories.merging(peers.map { ($0, .peer) }) { repository, _ in repository }
         for (address, kind) in kinds {
-            sourceIds[address] = sourceIds.count
-            own.scheduler.addSource(sourceIds.count - 1, label: address.description, kind: kind)
+            sourceIds[address] = addSource(label: address.description, kind: kind)
         }
     }
 
-    /// Begins to listen and to connect. Interests of others are answered by `responder`.
+    private func addSource(label: String, kind: FetchSource.Kind) -> FetchScheduler.SourceId {
+        defer { nextSource += 1 }
+        own.scheduler.addSource(nextSource, label: label, kind: kind)
+        return nextSource
+    }
+
+    // MARK: Neighbours that are asked by name only
+
+    /// A neighbour to ask for certain things, connected now if it is not yet.
+    func source(at address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
+        do {
+            return try await loop.submit {
+                if let known = self.sourceIds[address] { return known }
+                let id = self.addSource(label: address.description, kind: .repository([]))
+                self.sourceIds[address] = id
+                self.table?.connect(to: address)
+                return id
+            }.get()
+        } catch {
+            throw Failure(.cancelled, "the node ends", cause: nil)
+        }
+    }
+
+    /// A neighbour that connected, to ask for certain things over its face, wherever it may be.
+    func source(on face: FaceId) async -> FetchScheduler.SourceId? {
+        try? await loop.submit {
+            let address = self.table?.faces.first { $0.id == face }?.address.description
+            let id = self.addSource(label: address ?? "a publisher", kind: .repository([]))
+            self.carryOut(self.own.scheduler.faceUp(face, of: id, now: self.now))
+            return id
+        }.get()
+    }
+
+    /// It came back with another face.
+    func move(_ source: FetchScheduler.SourceId, to face: FaceId) {
+        loop.execute { self.carryOut(self.own.scheduler.faceUp(face, of: source, now: self.now)) }
+    }
+
+    func removeSource(_ source: FetchScheduler.SourceId) {
+        loop.execute { self.carryOut(self.own.scheduler.removeSource(source, now: self.now)) }
+    }
+
+    /// Begins to listen and to connect. Interests of others are answered by `responder`, those that want
+    /// to publish here by `receiver`.
     ///
     /// - Returns: the addresses really bound.
     func start(
         responder: Responder,
+        receiver: PublishReceiver? = nil,
         listening addresses: [FaceAddress]
     ) async throws(Failure) -> [FaceAddress] {
         let table = FaceTable(
@@ -89,6 +135,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         loop.execute {
             self.table = table
             self.responder = responder
+            self.receiver = receiver
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
@@ -182,7 +229,10 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     private func lookUp(_ token: LookupToken, _ interest: Interest, for face: FaceId) {
-        guard lookupQueue.add(.init(token: token, interest: interest), from: face) else {
+        guard lookupQueue.add(
+            .init(token: token, interest: interest, face: face),
+            from: face
+        ) else {
             return carryOut(forwarder.contentStoreIsBusy(token, now: now))
         }
         startLookups()
@@ -191,8 +241,10 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private func startLookups() {
         while let lookup = lookupQueue.next() {
             nextLookup = (nextLookup + 1) % lookups.count
-            lookups[nextLookup].async { [responder] in
-                let answer = responder.flatMap { self.answer(lookup.interest, from: $0) }
+            lookups[nextLookup].async { [responder, receiver] in
+                let answer =
+                    receiver?.answer(lookup.interest, from: lookup.face)
+                    ?? responder.flatMap { self.answer(lookup.interest, from: $0) }
                 self.loop.execute {
                     self.lookupQueue.done()
                     self.carryOut(

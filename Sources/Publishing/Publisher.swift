@@ -7,7 +7,8 @@ package import Store
 internal import Synchronization
 package import Templates
 
-/// Publishes templates into this node's store.
+/// Publishes templates: stores their content on this node, and makes them visible here or at a repository
+/// elsewhere.
 ///
 /// Promise, in this order and each durable before the next: segments, manifests, record, catalog.
 /// Killed anywhere before the last, nothing is visible, and what was stored is found again by id.
@@ -15,16 +16,15 @@ package import Templates
 /// Concurrency: any number of publishes at once; ``Reclaimer`` waits for none of them, and none runs
 /// while it does (`gate`).
 package final class Publisher: Sendable {
-    private let store: ContentStore
-    private let database: StateDatabase
-    private let templates: Templates
-    private let editor: CatalogEditor
-    private let gate: PublishingGate
+    let store: ContentStore
+    let gate: PublishingGate
+    let local: LocalDestination
 
     package typealias Stream = @Sendable (_ byteCount: Int) async throws(Failure) -> [UInt8]
 
     /// How often progress is told.
     private static let progressInterval = Duration.milliseconds(200)
+    private static let attemptLimit = 8
 
     package init(
         store: ContentStore,
@@ -34,17 +34,22 @@ package final class Publisher: Sendable {
         gate: PublishingGate
     ) {
         self.store = store
-        self.database = database
-        self.templates = templates
-        self.editor = editor
         self.gate = gate
+        local = LocalDestination(
+            store: store,
+            database: database,
+            templates: templates,
+            editor: editor
+        )
     }
 
     /// - Parameters:
+    ///   - destination: nil for this node.
     ///   - stream: raw bytes for the disk without a path; fewer than asked for only at the end.
     ///   - now: seconds since 1970.
     package func publish(
         _ request: PublishRequest,
+        to destination: (any PublishDestination)? = nil,
         signer: some Signer,
         stream: Stream?,
         now: Int,
@@ -52,7 +57,9 @@ package final class Publisher: Sendable {
     ) async throws(Failure) -> PublishReport {
         let clock = ContinuousClock()
         let start = clock.now
-        try check(request, signer)
+        try check(request)
+        let destination = destination ?? local
+        let offer = try await destination.offer(request.template, signer.publicKey)
         try gate.enterPublish()
         defer { gate.leavePublish() }
         var disks: [TemplateRecord.Item] = []
@@ -70,7 +77,7 @@ package final class Publisher: Sendable {
         }
         var report = PublishReport(
             template: request.template.uri,
-            version: try nextVersion(of: request.template),
+            version: offer.nextVersion,
             isDryRun: request.isDryRun,
             disks: reports,
             seconds: 0
@@ -78,6 +85,7 @@ package final class Publisher: Sendable {
         if !request.isDryRun {
             report.version = try await commit(
                 request,
+                to: destination,
                 disks: disks,
                 files: try files(of: request),
                 signer: signer,
@@ -90,16 +98,8 @@ package final class Publisher: Sendable {
 
     // MARK: Before anything is read
 
-    private func check(_ request: PublishRequest, _ signer: some Signer) throws(Failure) {
-        let name = try request.template.validatedAsTemplateName()
-        guard try templates.trust.key(signer.publicKey.keyId, speakingFor: name) != nil else {
-            throw Failure(
-                .untrusted,
-                "key \(signer.publicKey.keyId) may not sign for \(name) on this node",
-                hint: "if it should: ccnfs trust add \(name.prefix(1).uri) PUBLIC-KEY-FILE"
-            )
-        }
-        try editor.checkIsOurs(name.prefix(1))
+    private func check(_ request: PublishRequest) throws(Failure) {
+        _ = try request.template.validatedAsTemplateName()
         guard !request.disks.isEmpty else { throw Failure(.usage, "there is no image to publish") }
         guard request.disks.count <= PublishRequest.diskLimit,
             request.files.count <= PublishRequest.fileLimit
@@ -135,11 +135,6 @@ package final class Publisher: Sendable {
                     + "\(PublishRequest.fileByteLimit)"
             )
         }
-    }
-
-    private func nextVersion(of template: Name) throws(Failure) -> Int {
-        let rows = try database.versions().filter { $0.template == template }
-        return (rows.map(\.version).max() ?? 0) + 1
     }
 
     // MARK: Disks and files
@@ -269,21 +264,26 @@ package final class Publisher: Sendable {
 
     private func commit(
         _ request: PublishRequest,
+        to destination: any PublishDestination,
         disks: [TemplateRecord.Item],
         files: [TemplateRecord.Item],
         signer: some Signer,
         now: Int
     ) async throws(Failure) -> Int {
-        try await Threads.run { [store] () throws(Failure) in try store.synchronize() }
-        let namespace = request.template.prefix(1)
-        let delegation = try await newDelegation(of: namespace, signer, now: now)
+        let offer = try await destination.offer(request.template, signer.publicKey)
+        let delegation = try await delegation(
+            to: offer.delegate,
+            of: request.template.prefix(1),
+            signer,
+            now: now
+        )
+        var number = offer.nextVersion
         // Another publish may take the number between the look and the commit: sign anew then.
-        while true {
-            let version = try nextVersion(of: request.template)
+        for _ in 0..<Self.attemptLimit {
             let record = TemplateRecord(
                 name: request.template,
-                version: version,
-                parentVersion: Self.parentVersion(of: version, request),
+                version: number,
+                parentVersion: Self.parentVersion(of: number, request),
                 publisher: signer.publicKey.keyId,
                 time: now,
                 properties: request.properties,
@@ -291,35 +291,41 @@ package final class Publisher: Sendable {
                 files: files,
                 origin: request.origin
             )
-            let name = request.template.appending(.name("@record"))
-                .appending(.name(String(version))).appending(.chunk(0))
-            let object = ContentObject(name: name, payload: try record.json())
-            let signed = try await signer.sign(
-                object,
-                signatureTimeMilliseconds: UInt64(now) * 1000
+            let version = SignedVersion(
+                record: record,
+                signed: try await sign(record, signer, now: now),
+                delegation: delegation
             )
-            try check(signed, isSigned: object, of: request.template)
-            guard signed.count <= ContentStore.smallObjectLimit else {
-                throw Failure(.tooLarge, "the template record has \(signed.count) bytes")
+            switch try await destination.commit(version, now: now) {
+            case .done: return number
+            case .taken(let next): number = next
             }
-            let id = ObjectId(of: signed)
-            try store.insert([(id: id, bytes: signed)], durably: true)
-            let row = VersionRow(
-                template: request.template,
-                version: version,
-                record: id,
-                publishedHere: true
-            )
-            var isTaken = false
-            try editor.change(namespace, delegation: delegation, now: now) {
-                (listing) throws(Failure) in
-                isTaken = listing.versions.contains {
-                    $0.template == row.template && $0.version >= row.version
-                }
-                if !isTaken { listing.versions.append(row) }
-            }
-            if !isTaken { return version }
         }
+        throw Failure(
+            .busy,
+            "others publish \(request.template) all the time; each version was taken at once",
+            hint: "try again: what is stored is found again"
+        )
+    }
+
+    private func sign(
+        _ record: TemplateRecord,
+        _ signer: some Signer,
+        now: Int
+    ) async throws(Failure) -> [UInt8] {
+        let name = record.name.appending(.name("@record"))
+            .appending(.name(String(record.version))).appending(.chunk(0))
+        let object = ContentObject(name: name, payload: try record.json())
+        let signed = try await signer.sign(object, signatureTimeMilliseconds: UInt64(now) * 1000)
+        let packet = try PacketDecoder.decode(signed)
+        guard packet.packet == .contentObject(object) else {
+            throw Failure(.invalid, "the signer signed something else than the template record")
+        }
+        try ValidationCheck.verify(packet, expecting: signer.publicKey)
+        guard signed.count <= ContentStore.smallObjectLimit else {
+            throw Failure(.tooLarge, "the template record has \(signed.count) bytes")
+        }
+        return signed
     }
 
     /// The version it was made from; of an image that is taken to be the one before.
@@ -330,30 +336,15 @@ package final class Publisher: Sendable {
         return version > 1 ? version - 1 : nil
     }
 
-    /// A version whose record nobody believes must not become visible.
-    private func check(
-        _ signed: [UInt8],
-        isSigned object: ContentObject,
-        of template: Name
-    ) throws(Failure) {
-        let packet = try PacketDecoder.decode(signed)
-        guard packet.packet == .contentObject(object) else {
-            throw Failure(.invalid, "the signer signed something else than the template record")
-        }
-        try templates.trust.check(packet, speaksFor: template)
-    }
-
-    /// A delegation of the catalog to this node's key, when one is needed and this key may give it.
-    private func newDelegation(
+    private func delegation(
+        to delegate: PublicKey?,
         of namespace: Name,
         _ signer: some Signer,
         now: Int
     ) async throws(Failure) -> [UInt8]? {
-        let mayDelegate =
-            try templates.trust.key(signer.publicKey.keyId, speakingFor: namespace) != nil
-        guard mayDelegate, try editor.validDelegation(namespace) == nil else { return nil }
+        guard let delegate else { return nil }
         return try await signer.sign(
-            try Delegation.draft(to: editor.nodeKey.publicKey, namespace: namespace),
+            try Delegation.draft(to: delegate, namespace: namespace),
             signatureTimeMilliseconds: UInt64(now) * 1000
         )
     }

@@ -15,6 +15,7 @@ package import Logging
 /// routes:
 ///   - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 10}
 /// peers: [tcp:host2:9695]
+/// accept-publish: false
 /// catalogs: {interval: 2s}
 /// faces: {limit: 1024, queue: 8M, stall: 30s, connect-timeout: 5s}
 /// log-level: info
@@ -32,6 +33,7 @@ package struct NodeSettings: Sendable {
     package var listenAddresses: [FaceAddress]?
     package var routes: [Route]?
     package var peers: [FaceAddress]?
+    package var acceptsPublishing: Bool?
     package var catalogIntervalMilliseconds: Int?
     /// The defaults where the file says nothing.
     package var faces = FaceSettings()
@@ -68,6 +70,7 @@ extension NodeSettings {
         case state, cache
         case vmStore = "vm-store"
         case mount, listen, routes, peers, catalogs, faces
+        case acceptPublish = "accept-publish"
         case logLevel = "log-level"
     }
 
@@ -99,6 +102,7 @@ extension NodeSettings {
             case .routes:
                 routes = try value.list { (item) throws(Failure) in try Self.route(item) }
             case .peers: peers = try value.addresses()
+            case .acceptPublish: acceptsPublishing = try value.flag()
             case .catalogs: try readCatalogs(value)
             case .faces: try readFaces(value)
             case .logLevel: logLevel = try Self.logLevel(value)

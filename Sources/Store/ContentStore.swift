@@ -229,7 +229,7 @@ extension ContentStore {
         return bytes
     }
 
-    func hasSmallObject(_ id: ObjectId) throws(Failure) -> Bool { try objects.has(id) }
+    package func hasSmallObject(_ id: ObjectId) throws(Failure) -> Bool { try objects.has(id) }
 
     /// - Parameter durably: on disk, with all segments recorded before, when this returns.
     /// - Returns: how many were new here.

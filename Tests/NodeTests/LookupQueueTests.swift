@@ -15,7 +15,7 @@ import Testing
         guard case .lookUpContent(let token, let interest) = action else {
             throw CancellationError()
         }
-        return LookupQueue.Lookup(token: token, interest: interest)
+        return LookupQueue.Lookup(token: token, interest: interest, face: face)
     }
 
     @Test mutating func takesEachFaceInTurn() throws {

@@ -30,10 +30,12 @@ final class TestNode: Sendable {
     ///   - repository: the address of the node to ask for everything.
     ///   - peers: addresses of nodes to ask before.
     ///   - silent: another repository, which costs less.
+    ///   - acceptsPublishing: whether templates may be published here from elsewhere.
     init(
         asking repository: FaceAddress? = nil,
         peers: [FaceAddress] = [],
         silent: FaceAddress? = nil,
+        acceptsPublishing: Bool = false,
         cacheLimit: Int = .max
     ) throws {
         folder = try TemporaryFolder()
@@ -42,6 +44,7 @@ final class TestNode: Sendable {
             cacheDirectory: "\(folder.path)/cache"
         )
         configuration.cacheLimit = cacheLimit
+        configuration.acceptsPublishing = acceptsPublishing
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
         if let silent {
             configuration.routes.append(.init(prefix: Self.namespace, address: silent, cost: 1))
@@ -64,19 +67,12 @@ final class TestNode: Sendable {
     ) async throws(Failure) -> FaceAddress? {
         try await exchange.start(
             responder: responder,
+            receiver: operations.publishReceiver(),
             listening: listening.map { [$0] } ?? []
         ).first
     }
 
-    /// Answers from what this node has.
-    var responder: Responder {
-        let homes = operations.homes
-        return Responder(
-            store: homes.store,
-            database: homes.database,
-            nodeKey: homes.nodeKey
-        )
-    }
+    var responder: Responder { operations.responder }
 
     func perform(
         _ request: ControlRequest,
@@ -96,14 +92,16 @@ final class TestNode: Sendable {
     }
 
     @discardableResult
-    func publish(_ image: SparseImage) async throws -> PublishReport {
+    func publish(
+        _ image: SparseImage,
+        at repository: FaceAddress? = nil
+    ) async throws -> PublishReport {
         let path = "\(folder.path)/image.raw"
         try? FileTree.remove(path)
         try image.write(to: path)
-        let response = try await perform(
-            .publish(try Self.publication(path: path)),
-            session: TestSession()
-        )
+        var publication = try Self.publication(path: path)
+        publication.repository = repository?.description
+        let response = try await perform(.publish(publication), session: TestSession())
         guard case .published(let report) = response else {
             throw Failure(.invalid, "publish answered \(response)")
         }

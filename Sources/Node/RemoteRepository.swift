@@ -1,0 +1,139 @@
+internal import CCNx
+internal import Control
+internal import Failures
+internal import Faces
+internal import Fetching
+internal import Publishing
+internal import Repositories
+internal import Signing
+internal import Store
+internal import Templates
+
+/// A repository elsewhere that a version is published at: it is sent the signed record and fetches from
+/// this node what it lacks.
+struct RemoteRepository: PublishDestination {
+    private let address: FaceAddress
+    private let exchange: PacketExchange
+    private let source: FetchScheduler.SourceId
+    private let session: any ControlSession
+
+    private static let questionPatience: UInt64 = 10_000
+    private static let pause = Duration.milliseconds(200)
+    /// How long a repository may be away in the midst of it.
+    private static let absence = Duration.seconds(120)
+
+    init(
+        at address: FaceAddress,
+        _ exchange: PacketExchange,
+        reportingTo session: any ControlSession
+    ) async throws(Failure) {
+        self.address = address
+        self.exchange = exchange
+        self.session = session
+        source = try await exchange.source(at: address)
+    }
+
+    func offer(_ template: Name, _ key: PublicKey) async throws(Failure) -> PublishOffer {
+        let name = PublishName.offer(
+            template: template,
+            key: key.keyId,
+            nonce: .random(in: .min ... .max)
+        ).name
+        switch try await ask(name, payload: nil) {
+        case .offer(let offer):
+            let delegate = try PublicKey(der: Array(offer.repositoryKey))
+            return PublishOffer(
+                nextVersion: offer.nextVersion,
+                delegate: offer.wantsDelegation ? delegate : nil
+            )
+        case .refused(let failure): throw refusal(failure)
+        case .pulling, .done, .taken: throw unexpected
+        }
+    }
+
+    func commit(_ version: SignedVersion, now: Int) async throws(Failure) -> PublishOutcome {
+        let payload = try PublishRequestPayload(
+            record: version.signed,
+            delegation: version.delegation
+        ).json()
+        var lastHeard = ContinuousClock.now
+        while true {
+            let name = PublishName.request(
+                template: version.record.name,
+                record: version.id,
+                nonce: .random(in: .min ... .max)
+            ).name
+            let answer: PublishReply?
+            do throws(Failure) {
+                answer = try await ask(name, payload: payload)
+                lastHeard = .now
+            } catch  where Self.mayPass(error) {
+                guard ContinuousClock.now - lastHeard < Self.absence else {
+                    throw error.wrapped(
+                        "the repository at \(address) has not answered for "
+                            + "\(Self.absence.components.seconds) s",
+                        hint: "publish again when it is back: it goes on where it was"
+                    )
+                }
+                answer = nil
+            }
+            switch answer {
+            case .pulling(let progress): await report(progress)
+            case .done(_, let progress):
+                await report(progress)
+                return .done
+            case .taken(let next): return .taken(next: next)
+            case .refused(let failure): throw refusal(failure)
+            case .offer: throw unexpected
+            case nil: break
+            }
+            try? await Task.sleep(for: Self.pause)
+        }
+    }
+
+    /// A repository that is being started anew is waited for.
+    private static func mayPass(_ failure: Failure) -> Bool {
+        switch failure.kind {
+        case .unavailable, .timedOut, .noSource: true
+        default: false
+        }
+    }
+
+    private func ask(_ name: Name, payload: [UInt8]?) async throws(Failure) -> PublishReply {
+        let answer = await exchange.fetch(
+            name,
+            lane: .reader,
+            patience: Self.questionPatience,
+            of: source,
+            payload: payload
+        )
+        switch answer {
+        case .success(let object): return try PublishReply(json: object.payload)
+        case .failure(let failure):
+            throw Failure(
+                failure.kind,
+                "the repository at \(address) cannot be asked",
+                hint: "is it running, and is the address right?",
+                cause: failure
+            )
+        }
+    }
+
+    private func report(_ progress: PublishReply.Progress) async {
+        await session.report(
+            .work(
+                what: "bytes at the repository",
+                done: progress.doneBytes,
+                total: progress.totalBytes
+            )
+        )
+    }
+
+    private func refusal(_ failure: WireFailure) -> Failure {
+        failure.failure.wrapped("the repository at \(address) refuses")
+    }
+
+    private var unexpected: Failure {
+        Failure(.invalid, "the repository at \(address) answered something else than was asked")
+    }
+}

@@ -1,0 +1,85 @@
+package import CCNx
+package import Failures
+internal import Profiles
+internal import Signing
+package import Store
+internal import Templates
+
+/// The repository's side of publishing from elsewhere.
+extension Publisher {
+    /// Whether this key may publish under this name here, and as which version.
+    package func offer(_ template: Name, to key: KeyId) throws(Failure) -> PublishOffer {
+        let template = try template.validatedAsTemplateName()
+        guard let known = try local.templates.trust.key(key, speakingFor: template) else {
+            throw Failure(
+                .untrusted,
+                "the repository does not trust key \(key) for \(template)",
+                hint: "if it should, there: ccnfs trust add \(template.prefix(1).uri) PUBLIC-KEY-FILE"
+            )
+        }
+        return try local.offer(template, known)
+    }
+
+    /// A signed record that came from elsewhere, if it may become a version here.
+    ///
+    /// - Returns: the version; nil when it is one already.
+    package func checked(
+        _ signed: [UInt8],
+        as template: Name,
+        delegation: [UInt8]?
+    ) throws(Failure) -> (version: SignedVersion, outcome: PublishOutcome?) {
+        guard signed.count <= ContentStore.smallObjectLimit else {
+            throw Failure(.tooLarge, "the template record has \(signed.count) bytes")
+        }
+        let packet = try PacketDecoder.decode(signed)
+        guard case .contentObject(let object) = packet.packet else {
+            throw Failure(.invalid, "the record is no Content Object")
+        }
+        let record = try TemplateRecord(json: object.payload)
+        guard record.name == template else {
+            throw Failure(.invalid, "the record is that of \(record.name), not of \(template)")
+        }
+        _ = try offer(template, to: record.publisher)
+        try local.templates.trust.check(packet, speaksFor: template)
+        guard packet.validation?.keyId == record.publisher else {
+            throw Failure(.untrusted, "the record names another publisher than its signature")
+        }
+        let fileBytes = record.files.reduce(0) { $0 + $1.content.size }
+        guard record.disks.count <= PublishRequest.diskLimit,
+            record.files.count <= PublishRequest.fileLimit,
+            fileBytes <= PublishRequest.filesByteLimit,
+            record.files.allSatisfy({ $0.content.segmentSize == SmallContent.segmentSize })
+        else { throw Failure(.tooLarge, "the template has more disks or files than it may") }
+        let version = SignedVersion(record: record, signed: signed, delegation: delegation)
+        let known = try local.database.versions().first {
+            $0.template == template && $0.version == record.version
+        }
+        if let known {
+            let isSame = known.record == version.id
+            return (version, isSame ? .done : .taken(next: try local.nextVersion(of: template)))
+        }
+        return (version, nil)
+    }
+
+    /// Brings what the version is made of from the publisher, as far as it is not here, and makes it visible.
+    package func receive(
+        _ version: SignedVersion,
+        from source: any ContentSource,
+        now: Int,
+        note: @escaping @Sendable (_ doneBytes: Int, _ pulledSegments: Int, _ pulledBytes: Int) -> Void
+    ) async throws(Failure) -> PublishOutcome {
+        try gate.enterPublish()
+        defer { gate.leavePublish() }
+        let puller = TreePuller(store: store, source: source)
+        let prefix = version.record.name
+        for disk in version.record.disks {
+            try await puller.pull(disk.content, under: prefix) { pulled in
+                note(pulled.doneBytes, pulled.pulledSegments, pulled.pulledBytes)
+            }
+        }
+        for file in version.record.files {
+            try await puller.pullSmall(file.content, under: prefix)
+        }
+        return try await local.commit(version, now: now)
+    }
+}

@@ -1,0 +1,169 @@
+internal import CCNx
+internal import Failures
+internal import Profiles
+internal import Store
+
+/// Brings the content of a version from elsewhere into the published store: what is here already is not
+/// asked for, and what came is durable in batches, so that the next try goes on from there.
+///
+/// A node that is here does not say that what it names is, so each leaf is looked through. The manifest is
+/// made anew from the ids of the leaves and has to have the root that the record says.
+struct TreePuller: Sendable {
+    let store: ContentStore
+    /// Asked for what is not here; gives bytes whose ids are right.
+    let source: any ContentSource
+
+    struct Pulled: Sendable {
+        /// Bytes of data looked at.
+        var doneBytes = 0
+        var pulledSegments = 0
+        var pulledBytes = 0
+    }
+
+    /// Segments that are asked for at once; the source has a window of its own.
+    private static let segmentsAtOnce = 256
+
+    /// A disk.
+    ///
+    /// - Parameter note: told what has been done since the last time.
+    func pull(
+        _ content: ContentDescriptor,
+        under prefix: Name,
+        note: @Sendable (Pulled) -> Void
+    ) async throws(Failure) {
+        let sink = SegmentSink(
+            store: store,
+            segmentSize: content.segmentSize,
+            isDryRun: false
+        )
+        let manifest = ManifestReader(
+            content,
+            prefix: prefix,
+            source: StoredOrPulled(store: store, source: source)
+        )
+        do throws(Failure) {
+            var piece = 0
+            for index in 0..<manifest.leafCount {
+                let ids = try await manifest.leaf(index)
+                for start in stride(from: 0, to: max(ids.count, 1), by: Self.segmentsAtOnce) {
+                    let part = ids[start..<min(start + Self.segmentsAtOnce, ids.count)]
+                    let derived = try await segments(
+                        part,
+                        from: index * ManifestNode.fanout,
+                        of: content,
+                        under: prefix,
+                        note: note
+                    )
+                    let number = piece
+                    try await Threads.run { () throws(Failure) in
+                        try sink.take(derived, piece: number)
+                    }
+                    piece += 1
+                }
+            }
+        } catch {
+            // The next try finds it, or a reclaim frees it.
+            try? await Threads.run { () throws(Failure) in try sink.recordRest() }
+            throw error
+        }
+        let made = try await Threads.run { () throws(Failure) in
+            try sink.finish(size: content.size)
+        }
+        guard made == content else {
+            throw Failure(
+                .corrupt,
+                "the content of \(prefix) has root \(made.root), its record says \(content.root)"
+            )
+        }
+    }
+
+    private func segments(
+        _ ids: ArraySlice<ObjectId>,
+        from first: Int,
+        of content: ContentDescriptor,
+        under prefix: Name,
+        note: @Sendable (Pulled) -> Void
+    ) async throws(Failure) -> [SegmentSink.Derived] {
+        let entries = ids.indices.filter { !ids[$0].isHole }
+        let places = try store.places(of: entries.map { ids[$0] })
+        let missing = zip(entries, places).filter { $0.1 == nil }.map(\.0)
+        let fetched = try await fetch(missing.map { (entry: $0, id: ids[$0]) }, under: prefix)
+        var pulled = Pulled()
+        var derived: [SegmentSink.Derived] = []
+        for entry in entries {
+            let position = first + entry
+            let byteCount = min(
+                content.segmentSize,
+                content.size - position * content.segmentSize
+            )
+            let bytes = fetched[entry]
+            if let bytes, bytes.count != byteCount {
+                throw Failure(
+                    .corrupt,
+                    "segment \(position) of \(prefix) has \(bytes.count) bytes, not \(byteCount)"
+                )
+            }
+            pulled.doneBytes += byteCount
+            if bytes != nil {
+                pulled.pulledSegments += 1
+                pulled.pulledBytes += byteCount
+            }
+            derived.append(
+                .init(position: position, id: ids[entry], byteCount: byteCount, bytes: bytes)
+            )
+        }
+        note(pulled)
+        return derived
+    }
+
+    private func fetch(
+        _ wanted: [(entry: Int, id: ObjectId)],
+        under prefix: Name
+    ) async throws(Failure) -> [Int: [UInt8]] {
+        let source = source
+        let results = await withTaskGroup(
+            of: (Int, Result<[UInt8], Failure>).self,
+            returning: [(Int, Result<[UInt8], Failure>)].self
+        ) { group in
+            for (entry, id) in wanted {
+                group.addTask {
+                    do throws(Failure) {
+                        return (entry, .success(try await source.object(ObjectRequest(id, under: prefix))))
+                    } catch {
+                        return (entry, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        var fetched: [Int: [UInt8]] = [:]
+        for (entry, result) in results { fetched[entry] = try result.get() }
+        return fetched
+    }
+
+    /// A carried file: all of it small objects.
+    func pullSmall(_ content: ContentDescriptor, under prefix: Name) async throws(Failure) {
+        let all = StoredOrPulled(store: store, source: source)
+        let manifest = ManifestReader(content, prefix: prefix, source: all)
+        var ids: [ObjectId] = []
+        try await manifest.forEachObject { id, _ in ids.append(id) }
+        for id in Set(ids) where try !store.hasSmallObject(id) {
+            let bytes = try await all.object(ObjectRequest(id, under: prefix))
+            guard bytes.count <= ContentStore.smallObjectLimit else {
+                throw Failure(.tooLarge, "object \(id) of \(prefix) has \(bytes.count) bytes")
+            }
+            try store.insert([(id: id, bytes: bytes)], durably: false)
+        }
+    }
+}
+
+/// What the published store has, or the source gives.
+private struct StoredOrPulled: ContentSource {
+    let store: ContentStore
+    let source: any ContentSource
+
+    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        if let bytes = try store.anyObject(request.id) { return bytes }
+        return try await source.object(request)
+    }
+}

@@ -1,0 +1,222 @@
+import CCNx
+import Control
+import Faces
+import Failures
+import Fetching
+import Publishing
+import Repositories
+import Store
+import TestSupport
+import Testing
+
+@testable import Node
+
+/// 1 MiB: 40 segments at the start, one at the end.
+private let image = {
+    var image = SparseImage(size: 1 << 20)
+    for index in Array(0..<40) + [255] { image.put(UInt64(index + 1), at: index * 4096) }
+    return image
+}()
+
+private let nextImage = {
+    var image = image
+    image.put(1_000, at: 7 * 4096)
+    return image
+}()
+
+struct RemotePublishingTests {
+    /// A repository, and a node that connects to it and on which nobody can be connected.
+    private struct Pair {
+        let repository: TestNode
+        let address: FaceAddress
+        let node: TestNode
+
+        init(accepting: Bool = true, trusting: Bool = true) async throws {
+            repository = try TestNode(acceptsPublishing: accepting)
+            if trusting { try await repository.trustPublisher() }
+            address = try #require(try await repository.start())
+            node = try TestNode()
+            try await node.start(listening: nil)
+        }
+
+        func stop() async {
+            await node.exchange.stop()
+            await repository.exchange.stop()
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func makesAVersionVisibleElsewhereAndSendsNothingTwice() async throws {
+        let pair = try await Pair()
+        let first = try await pair.node.publish(image, at: pair.address)
+        #expect(first.version == 1)
+        let status = try await pair.repository.status()
+        #expect(status.templates == 1)
+        #expect(status.published.segmentCount == 41)
+        #expect(status.catalogs.first?.isPublishedHere == true)
+        // The publisher's node is no repository of it.
+        #expect(try await pair.node.status().templates == 0)
+        #expect(try await pair.node.status().catalogs.isEmpty)
+        let handle = try pair.repository.openDisk()
+        #expect(
+            try await pair.repository.read(handle, at: 0, byteCount: 2 << 20) == image.bytes
+        )
+
+        let second = try await pair.node.publish(nextImage, at: pair.address)
+        #expect(second.version == 2)
+        let after = try await pair.repository.status()
+        #expect(after.published.segmentCount == 42)
+        // One segment, and the node of the manifest that names it.
+        #expect(after.store.fetchedObjects == 0)
+        #expect(after.pendingInterests == 0)
+        let next = try pair.repository.openDisk()
+        #expect(
+            try await pair.repository.read(next, at: 0, byteCount: 2 << 20) == nextImage.bytes
+        )
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func isReadByANodeThatFollowsTheRepository() async throws {
+        let pair = try await Pair()
+        let reader = try TestNode(asking: pair.address)
+        try await reader.trustPublisher()
+        try await reader.start(listening: nil)
+        try await pair.node.publish(image, at: pair.address)
+        // The delegation came with it: nobody else has to vouch for the catalog.
+        await reader.operations.followCatalog(of: TestNode.namespace)
+        #expect(try await reader.status().catalogs.first?.problem == nil)
+        let handle = try reader.openDisk()
+        #expect(try await reader.read(handle, at: 0, byteCount: 2 << 20) == image.bytes)
+        await reader.exchange.stop()
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func giveTwoPublishersTwoVersions() async throws {
+        let pair = try await Pair()
+        let other = try TestNode()
+        try await other.start(listening: nil)
+        async let first = pair.node.publish(image, at: pair.address)
+        async let second = other.publish(nextImage, at: pair.address)
+        #expect(try await Set([first.version, second.version]) == [1, 2])
+        #expect(try await pair.repository.status().templates == 1)
+        await other.exchange.stop()
+        await pair.stop()
+    }
+
+    // MARK: Refusals
+
+    private func kind(_ pair: Pair) async -> Failure.Kind? {
+        do {
+            try await pair.node.publish(image, at: pair.address)
+            return nil
+        } catch {
+            return (error as? Failure)?.kind
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func isRefusedUnlessTheRepositoryTakesTemplatesFromElsewhere() async throws {
+        let pair = try await Pair(accepting: false)
+        #expect(await kind(pair) == .notPermitted)
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func isRefusedToAKeyThatIsNotTrustedThereBeforeAnythingIsRead() async throws {
+        let pair = try await Pair(trusting: false)
+        #expect(await kind(pair) == .untrusted)
+        #expect(try await pair.repository.status().published.segmentCount == 0)
+        #expect(try await pair.node.status().published.segmentCount == 0)
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func isRefusedOfANamespaceThatTheRepositoryFollows() async throws {
+        let pair = try await Pair()
+        try await pair.node.publish(image, at: pair.address)
+        let follower = try TestNode(asking: pair.address, acceptsPublishing: true)
+        try await follower.trustPublisher()
+        let address = try #require(try await follower.start())
+        await follower.operations.followCatalog(of: TestNode.namespace)
+        await #expect(throws: Failure.self) {
+            try await pair.node.publish(nextImage, at: address)
+        }
+        #expect(try await pair.repository.status().templates == 1)
+        await follower.exchange.stop()
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func nothingIsVisibleOfARecordWhoseContentNobodyHas() async throws {
+        let pair = try await Pair()
+        // Stored elsewhere: the node that asks has none of it.
+        let elsewhere = try TestNode()
+        try await elsewhere.trustPublisher()
+        let report = try await elsewhere.publish(image)
+        #expect(report.version == 1)
+        guard let row = try elsewhere.operations.homes.database.versions().first,
+            let signed = try elsewhere.operations.homes.store.localObject(row.record)
+        else {
+            Issue.record("there is no record")
+            return
+        }
+        let repository = try await pair.node.exchange.source(at: pair.address)
+        var reply: PublishReply?
+        for nonce in 0..<100 as Range<UInt64> {
+            let name = PublishName.request(
+                template: row.template,
+                record: row.record,
+                nonce: nonce
+            ).name
+            let answer = await pair.node.exchange.fetch(
+                name,
+                lane: .reader,
+                patience: 5_000,
+                of: repository,
+                payload: try PublishRequestPayload(record: signed, delegation: nil).json()
+            )
+            reply = try PublishReply(json: try answer.get().payload)
+            if case .pulling = reply {
+                try await Task.sleep(for: .milliseconds(50))
+                continue
+            }
+            break
+        }
+        guard case .refused(let failure) = reply else {
+            Issue.record("the repository said \(String(describing: reply))")
+            return
+        }
+        #expect(failure.kind == .noSource)
+        #expect(try await pair.repository.status().templates == 0)
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func isRefusedWhenTheRecordIsNotWhatItsNameSays() async throws {
+        let pair = try await Pair()
+        let repository = try await pair.node.exchange.source(at: pair.address)
+        let payloads: [[UInt8]?] = [nil, [], Array("{}".utf8), Array("{\"record\":\"AAAA\"}".utf8)]
+        for (nonce, payload) in payloads.enumerated() {
+            let name = PublishName.request(
+                template: try Name(uri: TestNode.template),
+                record: ObjectId(of: [1]),
+                nonce: UInt64(nonce)
+            ).name
+            let answer = try await pair.node.exchange.fetch(
+                name,
+                lane: .reader,
+                patience: 5_000,
+                of: repository,
+                payload: payload
+            ).get()
+            guard case .refused(let failure) = try PublishReply(json: answer.payload) else {
+                Issue.record("it was not refused")
+                continue
+            }
+            #expect(failure.kind == .invalid)
+        }
+        await pair.stop()
+    }
+}
