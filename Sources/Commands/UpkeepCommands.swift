@@ -27,7 +27,9 @@ struct StatusCommand: AsyncParsableCommand {
         let status = try await global.perform(.status) { (response) -> NodeStatus? in
             if case .status(let status) = response { status } else { nil }
         }
-        if global.json { try Output.json(status) } else { Self.show(status) }
+        // Programs find the problem in the catalog it is one of.
+        if global.json { return try Output.json(status) }
+        Self.show(status)
         if let problem = status.catalogs.compactMap(\.problem).first {
             throw Failure(.unavailable, "a catalog cannot be brought up to date: \(problem)")
         }

@@ -8,7 +8,7 @@ package struct FaceSettings: Hashable, Sendable {
     /// Bytes waiting to be sent on one face. What does not fit is dropped: who asked will ask again.
     package var queuedByteCount = 8 << 20
     /// The same, on all faces together.
-    package var queuedByteCountOfAll = 256 << 20
+    package var queuedByteCountOfAll = 128 << 20
     /// A packet whose end has not come so long after its beginning closes its face.
     package var packetMilliseconds: Int64 = 10_000
     /// A face that has sent nothing for so long, with a full queue, is closed.

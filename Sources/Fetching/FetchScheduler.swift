@@ -53,8 +53,9 @@ package struct FetchScheduler {
 
     private struct Ask {
         let name: Name
-        let mayPeersAnswer: Bool
-        let only: SourceId?
+        var mayPeersAnswer: Bool
+        /// The wishes of all who want it; nil once somebody wants it from anywhere.
+        var only: [SourceId]?
         var requests: [Request]
         var lane: FetchLane
         var deadline: UInt64
@@ -211,6 +212,7 @@ extension FetchScheduler {
             asks[serial]?.requests.append(request)
             let deadline = max(asks[serial]?.deadline ?? 0, wanted.deadline)
             asks[serial]?.deadline = deadline
+            widen(serial, by: wanted, now: now)
             promote(serial, to: wanted.lane, now: now)
             return takeActions()
         }
@@ -220,13 +222,26 @@ extension FetchScheduler {
         asks[serial] = Ask(
             name: wanted.name,
             mayPeersAnswer: wanted.mayPeersAnswer,
-            only: wanted.only,
+            only: wanted.only.map { [$0] },
             requests: [request],
             lane: wanted.lane,
             deadline: wanted.deadline
         )
         assign(serial, now: now)
         return takeActions()
+    }
+
+    /// Whoever joins may know somebody else to ask.
+    private mutating func widen(_ serial: UInt64, by wanted: Wanted, now: UInt64) {
+        guard var ask = asks[serial] else { return }
+        ask.mayPeersAnswer = ask.mayPeersAnswer || wanted.mayPeersAnswer
+        if let only = wanted.only {
+            if ask.only?.contains(only) == false { ask.only?.append(only) }
+        } else {
+            ask.only = nil
+        }
+        asks[serial] = ask
+        if ask.state == .waiting { assign(serial, now: now) }
     }
 
     private mutating func promote(_ serial: UInt64, to lane: FetchLane, now: UInt64) {
@@ -292,7 +307,7 @@ extension FetchScheduler {
 
     /// Sources whose faces are up, in the order in which they are asked.
     private mutating func plan(for ask: Ask, now: UInt64) -> [SourceId] {
-        if let only = ask.only { return sourcesById[only]?.isUp == true ? [only] : [] }
+        if let only = ask.only { return only.filter { sourcesById[$0]?.isUp == true } }
         var repositories: [(id: SourceId, length: Int, cost: UInt32)] = []
         var peers: [(id: SourceId, time: Double)] = []
         for (id, source) in sourcesById where source.isUp {
@@ -318,11 +333,16 @@ extension FetchScheduler {
     }
 
     private mutating func waitForAFace(_ serial: UInt64, _ ask: Ask, now: UInt64) {
-        guard ask.only.map({ sourcesById[$0] != nil }) ?? hasSource(for: ask.name) else {
+        guard isThereASource(for: ask) else {
             return fail(serial, Failure(.noSource, "there is no route for \(ask.name)"), now: now)
         }
         asks[serial]?.state = .waiting
         setTimer(serial, at: min(now + Self.connectPatience, ask.deadline))
+    }
+
+    private func isThereASource(for ask: Ask) -> Bool {
+        guard let only = ask.only else { return hasSource(for: ask.name) }
+        return only.contains { sourcesById[$0] != nil }
     }
 
     private mutating func pause(_ serial: UInt64, until: UInt64, now: UInt64) {

@@ -229,10 +229,12 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     private func lookUp(_ token: LookupToken, _ interest: Interest, for face: FaceId) {
-        guard lookupQueue.add(
-            .init(token: token, interest: interest, face: face),
-            from: face
-        ) else {
+        guard
+            lookupQueue.add(
+                .init(token: token, interest: interest, face: face),
+                from: face
+            )
+        else {
             return carryOut(forwarder.contentStoreIsBusy(token, now: now))
         }
         startLookups()

@@ -1,7 +1,7 @@
 internal import CCNx
 internal import Control
-internal import Failures
 internal import Faces
+internal import Failures
 internal import Fetching
 internal import Publishing
 internal import Repositories
@@ -109,12 +109,14 @@ struct RemoteRepository: PublishDestination {
         )
         switch answer {
         case .success(let object): return try PublishReply(json: object.payload)
+        // Not with the name of the question, which says nothing to anybody.
         case .failure(let failure):
             throw Failure(
                 failure.kind,
-                "the repository at \(address) cannot be asked",
-                hint: "is it running, and is the address right?",
-                cause: failure
+                failure.kind == .unavailable
+                    ? "nobody answers at \(address)"
+                    : "the repository at \(address) does not answer",
+                hint: "is it running, and is the address right?"
             )
         }
     }

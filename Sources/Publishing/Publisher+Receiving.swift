@@ -14,7 +14,8 @@ extension Publisher {
             throw Failure(
                 .untrusted,
                 "the repository does not trust key \(key) for \(template)",
-                hint: "if it should, there: ccnfs trust add \(template.prefix(1).uri) PUBLIC-KEY-FILE"
+                hint:
+                    "if it should, there: ccnfs trust add \(template.prefix(1).uri) PUBLIC-KEY-FILE"
             )
         }
         return try local.offer(template, known)
@@ -66,7 +67,9 @@ extension Publisher {
         _ version: SignedVersion,
         from source: any ContentSource,
         now: Int,
-        note: @escaping @Sendable (_ doneBytes: Int, _ pulledSegments: Int, _ pulledBytes: Int) -> Void
+        note:
+            @escaping @Sendable (_ doneBytes: Int, _ pulledSegments: Int, _ pulledBytes: Int) ->
+            Void
     ) async throws(Failure) -> PublishOutcome {
         try gate.enterPublish()
         defer { gate.leavePublish() }

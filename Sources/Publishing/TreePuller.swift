@@ -128,7 +128,10 @@ struct TreePuller: Sendable {
             for (entry, id) in wanted {
                 group.addTask {
                     do throws(Failure) {
-                        return (entry, .success(try await source.object(ObjectRequest(id, under: prefix))))
+                        return (
+                            entry,
+                            .success(try await source.object(ObjectRequest(id, under: prefix)))
+                        )
                     } catch {
                         return (entry, .failure(error))
                     }

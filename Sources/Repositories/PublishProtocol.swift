@@ -110,7 +110,9 @@ package enum PublishReply: Codable, Sendable {
 }
 
 extension PublishReply {
-    package init(json: [UInt8]) throws(Failure) { self = try decoded(json, "answer of a repository") }
+    package init(json: [UInt8]) throws(Failure) {
+        self = try decoded(json, "answer of a repository")
+    }
     package func json() throws(Failure) -> [UInt8] { try encoded(self) }
 }
 

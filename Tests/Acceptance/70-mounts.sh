@@ -154,7 +154,7 @@ if [ "$(id -u)" -eq 0 ]; then
     mkdir "$work/notified/mnt"
     on_exit unmount_hard "$work/notified/mnt"
     sed -i 's|^mount: .*|mount: {point: mnt, read-only: true}|' "$work/notified/node.yaml"
-    said=$(python3 "$work/notify.py" "@ccnfs-mounts-$$" "$CCNFS" mount --foreground --config "$work/notified/node.yaml" 2>&1 || true)
+    said=$(python3 "$work/notify.py" "@ccnfs-mounts-$$" "$CCNFS" mount --foreground --config "$work/notified/node.yaml" 2> "$work/notified.log" || true)
     check "so does a mount, to an abstract socket" told_as_it_should "mounted at $work/notified/mnt, listening on .*" "$said"
     # In the background, by the same file.
     check "a mount takes its place from the file" ccnfs mount --config "$work/notified/node.yaml"

@@ -40,7 +40,8 @@ struct FetchScene {
         _ number: Int,
         _ lane: FetchLane = .reader,
         patience: UInt64 = 10_000,
-        peers: Bool = true
+        peers: Bool = true,
+        only: Int? = nil
     ) -> [FetchScheduler.Action] {
         defer { nextRequest += 1 }
         return scheduler.want(
@@ -49,7 +50,8 @@ struct FetchScene {
                 name: Self.name(number),
                 lane: lane,
                 deadline: now + patience,
-                mayPeersAnswer: peers
+                mayPeersAnswer: peers,
+                only: only
             ),
             now: now
         )

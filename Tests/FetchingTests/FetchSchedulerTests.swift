@@ -64,6 +64,23 @@ import Testing
         #expect((50...90).contains(asked))
     }
 
+    @Test func asksOnlyWhoWasNamedAndThoseThatOthersName() {
+        var scene = Scene([Scene.repository])
+        for source in [7, 8] {
+            scene.scheduler.addSource(source, label: "publisher", kind: .repository([]))
+            _ = scene.up(source)
+        }
+        #expect(scene.want(1, only: 7).askedOf == [7])
+        _ = scene.down(7)
+        // Somebody else has it too.
+        #expect(scene.want(1, only: 8).askedOf == [8])
+        #expect(scene.answer(1, from: 8).delivered == [1, 2])
+        #expect(scene.want(2, only: 7).isEmpty)
+        #expect(scene.want(2).askedOf == [Scene.repository])
+        // Others never ask those who are known for one thing.
+        #expect(scene.giveBack(2, .noRoute, from: Scene.repository).failures == [.noSource])
+    }
+
     // MARK: Silence
 
     @Test func asksTheNextWhenOneIsSilentAndTakesALateAnswerAllTheSame() {

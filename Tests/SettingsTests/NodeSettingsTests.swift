@@ -33,6 +33,7 @@ struct NodeSettingsTests {
                 to: tcp:[::1]
             peers:
               - tcp:host2:9695
+            accept-publish: true
             catalogs: {interval: 2500ms}
             faces: {limit: 16, queue: 1M, stall: 1m, connect-timeout: 7s}
             log-level: info
@@ -62,6 +63,7 @@ struct NodeSettingsTests {
         ]
         #expect(settings.routes == routes)
         #expect(settings.peers?.map(\.description) == ["tcp:host2:9695"])
+        #expect(settings.acceptsPublishing == true)
         #expect(settings.catalogIntervalMilliseconds == 2_500)
         #expect(settings.faces.faceCount == 16)
         #expect(settings.faces.queuedByteCount == 1 << 20)
@@ -161,7 +163,7 @@ struct NodeSettingsTests {
             ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
             ("faces: {limit: many}\n", "1:16: faces.limit must be a number from 1 to 65536"),
             ("faces: {limit: 0}\n", "1:16: faces.limit must be a number from 1 to 65536"),
-            ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 256M"),
+            ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 128M"),
             ("faces: {stall: 30}\n", "1:16: faces.stall: \"30\" is no time"),
             (
                 "faces: {connect-timeout: 2h}\n",
@@ -208,7 +210,8 @@ struct NodeSettingsTests {
         ])
     func aNearMissIsGuessed(yaml: String, guess: String) async {
         let refused = await failure { try settings(yaml) }
-        let keys = "state, cache, vm-store, mount, listen, routes, peers, catalogs, faces, accept-publish"
+        let keys =
+            "state, cache, vm-store, mount, listen, routes, peers, catalogs, faces, accept-publish"
         #expect(refused?.hint == "\(guess)the keys are \(keys), log-level")
     }
 
@@ -236,6 +239,7 @@ struct NodeSettingsTests {
         #expect(full.listenAddresses?.isEmpty == false)
         #expect(full.routes?.isEmpty == false)
         #expect(full.peers?.isEmpty == false)
+        #expect(full.acceptsPublishing == false)
         #expect(full.catalogIntervalMilliseconds == 2_000)
         #expect(full.faces == FaceSettings(), "the sample shows the defaults")
         #expect(full.logLevel == .notice)
