@@ -7,8 +7,11 @@ package struct FaceSettings: Hashable, Sendable {
     package var faceCountPerAddress = 256
     /// Bytes waiting to be sent on one face. What does not fit is dropped: who asked will ask again.
     package var queuedByteCount = 8 << 20
-    /// The same, on all faces together.
-    package var queuedByteCountOfAll = 128 << 20
+    /// The same, on all faces together, but for the first bytes of each.
+    package var queuedByteCountOfAll = 64 << 20
+    /// What a face may always queue, however much waits on others: neighbours that take nothing do not keep
+    /// those from being answered that do.
+    package var reservedByteCount = 128 << 10
     /// A packet whose end has not come so long after its beginning closes its face.
     package var packetMilliseconds: Int64 = 10_000
     /// A face that has sent nothing for so long, with a full queue, is closed.

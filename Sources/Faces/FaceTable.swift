@@ -74,8 +74,10 @@ package final class FaceTable: @unchecked Sendable {
     package func send(_ wire: [UInt8], on face: FaceId) -> Bool {
         eventLoop.preconditionInEventLoop()
         guard var entry = entries[face] else { return false }
-        guard entry.queuedByteCount + wire.count <= settings.queuedByteCount,
-            queuedByteCountOfAll + wire.count <= settings.queuedByteCountOfAll
+        let queued = entry.queuedByteCount + wire.count
+        guard queued <= settings.queuedByteCount,
+            queued <= settings.reservedByteCount
+                || queuedByteCountOfAll + wire.count <= settings.queuedByteCountOfAll
         else {
             entries[face]?.droppedPacketCount += 1
             closeIfStalled(entry)

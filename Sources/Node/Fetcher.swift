@@ -13,6 +13,9 @@ struct Fetcher: ContentSource {
 
     init(exchange: PacketExchange) { self.exchange = exchange }
 
+    /// The exchange does, to tell the sources that send wrong bytes.
+    var givesCheckedBytes: Bool { true }
+
     func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
         let name = ObjectName(request).name
         guard exchange.hasSource(for: name) else { return try await NoSource().object(request) }

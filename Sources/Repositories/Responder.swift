@@ -25,8 +25,7 @@ package struct Responder: Sendable {
     /// - Parameter now: milliseconds since 1970.
     /// - Returns: nil when what is asked for is not here.
     package func answer(_ interest: Interest, now: UInt64) throws(Failure) -> DecodedPacket? {
-        guard let wire = try wire(for: interest, now: now) else { return nil }
-        let packet = try PacketDecoder.decode(wire)
+        guard let packet = try packet(for: interest, now: now) else { return nil }
         if let wanted = interest.keyIdRestriction, packet.validation?.keyId != wanted { return nil }
         if let wanted = interest.contentObjectHashRestriction {
             guard packet.contentObjectHash == wanted else { return nil }
@@ -34,7 +33,7 @@ package struct Responder: Sendable {
         return packet
     }
 
-    private func wire(for interest: Interest, now: UInt64) throws(Failure) -> [UInt8]? {
+    private func packet(for interest: Interest, now: UInt64) throws(Failure) -> DecodedPacket? {
         if let asked = ObjectName(interest.name) {
             guard let bytes = try store.localObject(asked.request.id) else { return nil }
             return try chunk(asked, of: bytes)
@@ -44,31 +43,35 @@ package struct Responder: Sendable {
         return try pointer(of: namespace, now: now)
     }
 
-    private func chunk(_ asked: ObjectName, of bytes: [UInt8]) throws(Failure) -> [UInt8]? {
+    private func chunk(_ asked: ObjectName, of bytes: [UInt8]) throws(Failure) -> DecodedPacket? {
         let start = asked.chunk * asked.chunkSize
         guard start < bytes.count else { return nil }
         let end = min(start + asked.chunkSize, bytes.count)
         let lastChunk = (bytes.count - 1) / asked.chunkSize
-        return try PacketEncoder.encode(
-            ContentObject(
-                name: asked.name,
-                payload: start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end]),
-                endChunkNumber: UInt64(lastChunk)
+        return try PacketEncoder().encode(
+            .contentObject(
+                ContentObject(
+                    name: asked.name,
+                    payload: start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end]),
+                    endChunkNumber: UInt64(lastChunk)
+                )
             )
         )
     }
 
-    private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> [UInt8]? {
+    private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> DecodedPacket? {
         let row = try database.catalogs().first { $0.namespace == namespace && $0.publishedHere }
         guard let row else { return nil }
-        return try SignedContentObject.sign(
-            ContentObject(
-                name: Catalog.name(in: namespace),
-                payload: row.object.bytes,
-                expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds
-            ),
-            with: nodeKey,
-            signatureTimeMilliseconds: now
+        return try PacketDecoder.decode(
+            try SignedContentObject.sign(
+                ContentObject(
+                    name: Catalog.name(in: namespace),
+                    payload: row.object.bytes,
+                    expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds
+                ),
+                with: nodeKey,
+                signatureTimeMilliseconds: now
+            )
         )
     }
 }

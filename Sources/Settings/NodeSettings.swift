@@ -191,7 +191,7 @@ extension NodeSettings {
     private enum Limits {
         static let faceCount = 1...65_536
         /// At least one packet of the largest size.
-        static let queuedByteCount = 64 << 10...128 << 20
+        static let queuedByteCount = 64 << 10...64 << 20
         static let patience = 1...3_600_000
         static let catalogInterval = 100...86_400_000
         static let cost = 0...Int(UInt32.max)

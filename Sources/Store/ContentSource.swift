@@ -6,7 +6,13 @@ package import Failures
 /// A source gives bytes whose SHA-256 is the id, or throws: `.noSource` when nobody it can ask has
 /// the object, `.timedOut` when nobody answered, `.corrupt` when what came was wrong.
 package protocol ContentSource: Sendable {
+    /// Whether what it gives was checked against its id already.
+    var givesCheckedBytes: Bool { get }
     func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8]
+}
+
+extension ContentSource {
+    package var givesCheckedBytes: Bool { false }
 }
 
 /// An object, and where the network may know it.

@@ -20,6 +20,7 @@ package final class ContentStore: Sendable {
     private let objects: ObjectTable
     private let damageObserver = Mutex<(@Sendable (ObjectId) -> Void)?>(nil)
     private let images = Mutex<[Int: SegmentImage]>([:])
+    private let imagesOfRoots = Mutex<[ObjectId: SegmentImage]>([:])
     private let making = Mutex<Void>(())
 
     /// - Parameter directory: made when absent; the caller holds the lock of the home it is in.
@@ -107,9 +108,14 @@ extension ContentStore {
 
     /// The image that takes the fetched segments of the disk with this root; made when absent.
     package func image(forRoot root: ObjectId, segmentSize: Int) throws(Failure) -> SegmentImage {
-        try making.withLock { (_) throws(Failure) in
-            if let number = try index.image(forRoot: root) { return try image(number) }
-            return try makeImage(segmentSize: segmentSize, root: root)
+        if let known = imagesOfRoots.withLock({ $0[root] }) { return known }
+        return try making.withLock { (_) throws(Failure) in
+            let image =
+                if let number = try index.image(forRoot: root) { try image(number) } else {
+                    try makeImage(segmentSize: segmentSize, root: root)
+                }
+            imagesOfRoots.withLock { $0[root] = image }
+            return image
         }
     }
 
@@ -125,7 +131,7 @@ extension ContentStore {
         try objects.finish()
     }
 
-    /// Writes a segment at its place of `image` and tells the index of it.
+    /// Writes a segment, whose bytes are those of its id, at its place of `image` and tells the index of it.
     package func keep(
         _ bytes: Span<UInt8>,
         id: ObjectId,
@@ -134,7 +140,10 @@ extension ContentStore {
     ) throws(Failure) {
         try image.changing { () throws(Failure) in
             try image.write(bytes, at: position)
-            try record([(id: id, place: SegmentPlace(image: image.number, position: position))])
+            try index.insert([
+                (id: id, place: SegmentPlace(image: image.number, position: position))
+            ])
+            image.markPresent(position, isVerified: true)
         }
     }
 
@@ -203,6 +212,7 @@ extension ContentStore {
         try index.removeImage(image.number)
         try FileTree.remove("\(directory)/images/\(name)")
         images.withLock { $0[image.number] = nil }
+        imagesOfRoots.withLock { known in known = known.filter { $0.value !== image } }
     }
 
     /// Every segment here with its place.
@@ -247,8 +257,9 @@ extension ContentStore {
 
     /// Any object by id, checked; nil when it is not here.
     package func anyObject(_ id: ObjectId) throws(Failure) -> [UInt8]? {
-        if let bytes = try smallObject(id) { return bytes }
-        return try segment(id)
+        // Most are segments.
+        if let bytes = try segment(id) { return bytes }
+        return try smallObject(id)
     }
 }
 

@@ -154,13 +154,17 @@ extension SegmentImage {
     }
 
     /// The index says that the segment lies here.
-    package func markPresent(_ position: Int) {
+    ///
+    /// - Parameter isVerified: its bytes were looked at in this run, so the first reader need not.
+    package func markPresent(_ position: Int, isVerified: Bool = false) {
         states.withLock { states in
             if states.count <= position {
                 let missing = position + 1 - states.count
                 states.append(contentsOf: repeatElement(.absent, count: max(missing, states.count)))
             }
-            if states[position] == .absent { states[position] = .present }
+            if states[position] == .absent {
+                states[position] = isVerified ? .verified : .present
+            }
         }
         let tick = Self.useClock.add(1, ordering: .relaxed).newValue
         lastUseTick.store(tick, ordering: .relaxed)

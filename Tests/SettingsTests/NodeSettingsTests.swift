@@ -163,7 +163,7 @@ struct NodeSettingsTests {
             ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
             ("faces: {limit: many}\n", "1:16: faces.limit must be a number from 1 to 65536"),
             ("faces: {limit: 0}\n", "1:16: faces.limit must be a number from 1 to 65536"),
-            ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 128M"),
+            ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 64M"),
             ("faces: {stall: 30}\n", "1:16: faces.stall: \"30\" is no time"),
             (
                 "faces: {connect-timeout: 2h}\n",

@@ -101,8 +101,10 @@ import Testing
     @Test mutating func fetchesADamagedSegmentAgain() async throws {
         let segments = segments(4)
         let ids = segments.map { ObjectId(of: $0) }
-        let scene = try StoreScene(FakeSource(segments))
-        for position in 0..<4 { _ = try await scene.segment(ids[position], at: position) }
+        let filled = try StoreScene(FakeSource(segments))
+        for position in 0..<4 { _ = try await filled.segment(ids[position], at: position) }
+        let scene = try StoreScene(reopening: filled)
+        _ = try scene.store.residents(of: ids)
         let place = try #require(try scene.store.cache.places(of: [ids[2]])[0])
         try StoreScene.damage(place, in: scene.store.cache)
         let resident = try #require(try scene.store.residents(of: [ids[2]])[0])
@@ -241,6 +243,28 @@ import Testing
         #expect(try scene.store.evictAll() == 0)
     }
 
+    @Test mutating func looksAtWhatItFetchedOnceInARun() async throws {
+        let segments = segments(1)
+        let id = ObjectId(of: segments[0])
+        let scene = try StoreScene(FakeSource(segments))
+        _ = try await scene.segment(id, at: 0)
+        func looks(_ scene: StoreScene) throws -> Int {
+            let resident = try #require(try scene.store.residents(of: [id])[0])
+            var looks = 0
+            _ = try [UInt8](capacity: 4096) { output in
+                _ = try resident.image.readResident(at: 0, byteCount: 4096, into: &output) { _ in
+                    looks += 1
+                    return id
+                }
+            }
+            return looks
+        }
+        #expect(try looks(scene) == 0)
+        let reopened = try StoreScene(reopening: scene)
+        #expect(try looks(reopened) == 1)
+        #expect(try looks(reopened) == 0)
+    }
+
     @Test mutating func neverShowsAReaderWhatIsBeingFreed() async throws {
         let segments = segments(64)
         let ids = segments.map { ObjectId(of: $0) }
@@ -301,9 +325,11 @@ import Testing
     @Test mutating func neverPunchesAPlaceThatWasFilledAnewMeanwhile() async throws {
         let segments = segments(2)
         let ids = segments.map { ObjectId(of: $0) }
-        let scene = try StoreScene(FakeSource(segments))
+        let filled = try StoreScene(FakeSource(segments))
+        for position in 0..<2 { _ = try await filled.segment(ids[position], at: position) }
+        let scene = try StoreScene(reopening: filled)
         let store = scene.store
-        for position in 0..<2 { _ = try await scene.segment(ids[position], at: position) }
+        _ = try store.residents(of: ids)
         let place = try #require(try store.cache.places(of: [ids[1]])[0])
         let image = try store.cache.image(place.image)
         func read(_ position: Int) throws -> [UInt8] {

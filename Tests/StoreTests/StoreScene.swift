@@ -35,6 +35,19 @@ struct StoreScene {
         )
     }
 
+    /// The same homes in another run: nothing was looked at yet.
+    init(reopening scene: StoreScene) throws {
+        folder = scene.folder
+        directory = scene.directory
+        source = scene.source
+        store = LayeredStore(
+            published: try ContentStore(directory: scene.store.published.directory),
+            cache: try ContentStore(directory: scene.store.cache.directory),
+            source: source,
+            logger: quiet
+        )
+    }
+
     static func request(_ id: ObjectId) -> ObjectRequest { ObjectRequest(id, under: prefix) }
 
     func segment(_ id: ObjectId, at position: Int) async throws -> [UInt8] {
