@@ -53,7 +53,8 @@ public struct CCNFS: AsyncParsableCommand {
             CommandGroup(
                 name: "Upkeep",
                 subcommands: [
-                    VerifyCommand.self, EvictCommand.self, ReclaimCommand.self, BackupCommand.self,
+                    VerifyCommand.self, FetchCommand.self, EvictCommand.self, ReclaimCommand.self,
+                    BackupCommand.self,
                 ]
             ),
         ]

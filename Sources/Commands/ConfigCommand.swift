@@ -54,6 +54,7 @@ struct ConfigurationReport: Encodable {
     private let listen: [String]
     private let routes: [Route]
     private let peers: [String]
+    private let acceptPublish: Bool
     private let catalogIntervalMilliseconds: Int
     private let faces: FaceLimits
     private let logLevel: String
@@ -88,6 +89,7 @@ struct ConfigurationReport: Encodable {
             )
         }
         peers = configuration.peers.map(\.description)
+        acceptPublish = configuration.acceptsPublishing
         catalogIntervalMilliseconds = Int((configuration.catalogInterval * 1_000).rounded())
         faces = FaceLimits(
             limit: configuration.faces.faceCount,
@@ -109,6 +111,9 @@ struct ConfigurationReport: Encodable {
         lines += routes.map { "route      \($0.prefix) to \($0.address), cost \($0.cost)" }
         if routes.isEmpty { lines.append("route      none: no repository is asked") }
         lines += peers.map { "peer       \($0)" }
+        lines.append(
+            "publish    \(acceptPublish ? "from elsewhere too, by trusted keys" : "on this node only")"
+        )
         lines.append("catalogs   every \(Quantity.text(milliseconds: catalogIntervalMilliseconds))")
         lines.append("faces      at most \(faces.limit)")
         lines.append("queue      \(ByteCount.text(faces.queuedByteCount)) a face")

@@ -123,6 +123,7 @@ struct NodeOptions: ParsableArguments {
         if let catalogInterval { words += ["--catalog-interval", "\(catalogInterval)"] }
         if let cacheLimit { words += ["--cache-limit", cacheLimit] }
         if let vmStore { words += ["--vm-store", FileTree.absolute(vmStore)] }
+        if acceptPublish { words.append("--accept-publish") }
         return words
     }
 }

@@ -72,6 +72,7 @@ struct PublishCommand: AsyncParsableCommand {
         publication.publicKeyPEM = String(decoding: try privateKey.publicKey.pem(), as: UTF8.self)
         publication.isDryRun = dryRun
         publication.repository = try destination.address()
+        publication.repositoryKey = destination.repositoryKey
         let session = CommandSession(key: privateKey)
         let report: PublishReport
         do throws(Failure) {
@@ -184,6 +185,14 @@ struct DestinationOptions: ParsableArguments {
         )
     )
     var to: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The beginning of the id of that repository's key; it may sign the namespace's catalog.",
+            valueName: "id"
+        )
+    )
+    var repositoryKey: String?
 
     /// The address of its face; without a kind it is one of TCP.
     func address() throws(Failure) -> String? {

@@ -261,3 +261,52 @@ extension GlobalOptions {
         }
     }
 }
+
+struct FetchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fetch",
+        abstract: "Fetch all of a template that is not here yet.",
+        discussion: """
+            Reads of others go first. What came stays in the cache until that is full or emptied. Cut off, the
+            same command goes on from there.
+
+            EXAMPLES
+              ccnfs fetch ccnx:/mycorp.com/app1/linuxvm
+              ccnfs fetch ccnx:/mycorp.com/app1/linuxvm --disk disk0 --rate 20M
+            """
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The template.") var name: String
+    @Option(
+        name: [.customLong("version"), .customShort("n")],
+        help: "Default: the newest."
+    )
+    var number: Int?
+    @Option(help: "One disk or file only.") var disk: String?
+    @Option(help: ArgumentHelp("Bytes a second at most, such as 20M.", valueName: "size"))
+    var rate: String?
+
+    func run() async throws {
+        let rate = try rate.map { (text) throws(Failure) in try ByteCount.parse(text) }
+        if let rate, rate < 1 { throw Failure(.usage, "at no bytes a second nothing is fetched") }
+        let name = try Name.templateName(uri: name).uri
+        let session = CommandSession()
+        defer { session.endProgress() }
+        let fetching = try await global.perform(
+            .fetch(template: name, version: number, disk: disk, rate: rate),
+            session: session
+        ) { (response) -> FetchReport? in
+            if case .fetched(let fetching) = response { fetching } else { nil }
+        }
+        session.endProgress()
+        if global.json { return try Output.json(fetching) }
+        Output.line("\(fetching.template) version \(fetching.version) is here")
+        for item in fetching.items {
+            Output.line(
+                "  \(item.name)  \(ByteCount.text(item.dataBytes)) of data, "
+                    + "\(ByteCount.text(item.fetchedBytes)) fetched"
+            )
+        }
+    }
+}

@@ -54,7 +54,8 @@ struct RepublishCommand: AsyncParsableCommand {
             properties: try PropertyArgument.parse(property),
             isRebasing: rebase,
             publicKeyPEM: String(decoding: try privateKey.publicKey.pem(), as: UTF8.self),
-            repository: try destination.address()
+            repository: try destination.address(),
+            repositoryKey: destination.repositoryKey
         )
         let session = CommandSession(key: privateKey)
         defer { session.endProgress() }

@@ -21,6 +21,8 @@ package enum ControlRequest: Sendable, Codable {
     case importMachine(MachineImport)
     case backUp(directory: String)
     case delete(template: String, version: Int?)
+    /// `disk`: nil for all disks and files. `rate`: bytes a second at most.
+    case fetch(template: String, version: Int?, disk: String?, rate: Int?)
     case export(
         template: String,
         version: Int?,
@@ -84,6 +86,8 @@ package enum ControlRequest: Sendable, Codable {
         package var publicKeyPEM: String
         /// The face address of the repository; nil for this node.
         package var repository: String?
+        /// The beginning of the id, in hexadecimal, of the key that the repository may sign the catalog with.
+        package var repositoryKey: String?
 
         package init(
             machine: String,
@@ -92,7 +96,8 @@ package enum ControlRequest: Sendable, Codable {
             properties: [String: String],
             isRebasing: Bool,
             publicKeyPEM: String,
-            repository: String? = nil
+            repository: String? = nil,
+            repositoryKey: String? = nil
         ) {
             self.machine = machine
             self.snapshot = snapshot
@@ -101,6 +106,7 @@ package enum ControlRequest: Sendable, Codable {
             self.isRebasing = isRebasing
             self.publicKeyPEM = publicKeyPEM
             self.repository = repository
+            self.repositoryKey = repositoryKey
         }
     }
 
@@ -155,6 +161,8 @@ package enum ControlRequest: Sendable, Codable {
         package var publicKeyPEM: String
         /// The face address of the repository; nil for this node.
         package var repository: String?
+        /// The beginning of the id, in hexadecimal, of the key that the repository may sign the catalog with.
+        package var repositoryKey: String?
 
         package struct Disk: Sendable, Codable {
             package var name: String

@@ -15,6 +15,7 @@ package enum ControlResponse: Sendable, Codable {
     case machineExported(MachineExported)
     case backedUp(Backup)
     case deleted(Deletion)
+    case fetched(FetchReport)
     case exported(Export)
     case status(NodeStatus)
     case fileStatus(FileReport)
@@ -318,6 +319,34 @@ package struct TrustSummary: Sendable, Codable {
         self.prefix = prefix
         self.keyId = keyId
         self.algorithm = algorithm
+    }
+}
+
+package struct FetchReport: Sendable, Codable {
+    package var template: String
+    package var version: Int
+    package var items: [Item]
+    package var seconds: Double
+
+    package struct Item: Sendable, Codable {
+        package var name: String
+        /// Bytes of data, all of them here now.
+        package var dataBytes: Int
+        /// Those that came.
+        package var fetchedBytes: Int
+
+        package init(name: String, dataBytes: Int, fetchedBytes: Int) {
+            self.name = name
+            self.dataBytes = dataBytes
+            self.fetchedBytes = fetchedBytes
+        }
+    }
+
+    package init(template: String, version: Int, items: [Item], seconds: Double) {
+        self.template = template
+        self.version = version
+        self.items = items
+        self.seconds = seconds
     }
 }
 

@@ -57,7 +57,8 @@ final class FaceConnector: @unchecked Sendable {
         let stable = TimeAmount.milliseconds(table.settings.stableMilliseconds)
         channel.closeFuture.whenComplete { _ in
             self.channel = nil
-            self.failureCount = start + stable < .now() ? 0 : self.failureCount + 1
+            // Somebody is there: not so long a pause that whoever waits gives up.
+            self.failureCount = start + stable < .now() ? 0 : min(self.failureCount + 1, 4)
             self.startAfterPause()
         }
     }

@@ -152,8 +152,7 @@ extension FetchScheduler {
         guard sourcesById[id] != nil else { return [] }
         // What was asked of the face before is asked again here.
         if let before = sourcesById[id]?.face { lose(id, before, now: now, remove: false) }
-        sourcesById[id]?.face = face
-        sourcesById[id]?.benchedUntil = 0
+        sourcesById[id]?.noteFace(face)
         sourceOfFace[face] = id
         for (serial, ask) in asks.sorted(by: { $0.key < $1.key }) where ask.state == .waiting {
             assign(serial, now: now)

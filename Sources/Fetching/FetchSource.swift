@@ -29,6 +29,7 @@ package struct FetchSource: Sendable {
     var lanes = FetchLanes()
     /// Not asked before this time.
     var benchedUntil: UInt64 = 0
+    private var isBenchedForWrongBytes = false
     private var benchCount = 0
     private var wrongInARow = 0
     private var silentInARow = 0
@@ -99,7 +100,9 @@ package struct FetchSource: Sendable {
             return false
         }
         silentInARow = 0
-        bench(for: 1_000, atMost: 30_000, now: now)
+        isBenchedForWrongBytes = false
+        // Found out soon that it is back: it may be the only one.
+        bench(for: 1_000, atMost: 4_000, now: now)
         return true
     }
 
@@ -109,8 +112,15 @@ package struct FetchSource: Sendable {
         counters.wrongObjects += 1
         wrongInARow += 1
         guard kind == .peer || wrongInARow >= 3 else { return false }
+        isBenchedForWrongBytes = true
         bench(for: kind == .peer ? 60_000 : 2_000, atMost: 3_600_000, now: now)
         return true
+    }
+
+    /// A new face may have an end to silence; whoever lied is the same.
+    mutating func noteFace(_ face: FaceId) {
+        self.face = face
+        if !isBenchedForWrongBytes { benchedUntil = 0 }
     }
 
     private mutating func bench(for first: UInt64, atMost last: UInt64, now: UInt64) {

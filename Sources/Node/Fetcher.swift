@@ -21,7 +21,7 @@ struct Fetcher: ContentSource {
         guard exchange.hasSource(for: name) else { return try await NoSource().object(request) }
         return try await exchange.fetch(
             name,
-            lane: .reader,
+            lane: FetchUrgency.isBackground ? .hydration : .reader,
             patience: Self.patience,
             mayPeersAnswer: true
         ).get().payload

@@ -148,14 +148,21 @@ package final class Node: Sendable {
         if let first = failures.first { throw first }
     }
 
-    /// Looks after the catalogs of all namespaces that routes lead to.
+    /// Looks after the catalogs of all namespaces that routes lead to, each by itself: a repository that does
+    /// not answer holds up no other.
     private func followCatalogs() -> Task<Void, Never> {
         let namespaces = Set(configuration.routes.map { $0.prefix.prefix(1) })
         let interval = Duration.seconds(configuration.catalogInterval)
         return Task { [operations] in
-            while !Task.isCancelled {
-                for namespace in namespaces { await operations.followCatalog(of: namespace) }
-                try? await Task.sleep(for: interval)
+            await withTaskGroup { group in
+                for namespace in namespaces {
+                    group.addTask {
+                        while !Task.isCancelled {
+                            await operations.followCatalog(of: namespace)
+                            try? await Task.sleep(for: interval)
+                        }
+                    }
+                }
             }
         }
     }

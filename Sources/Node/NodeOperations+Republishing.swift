@@ -57,6 +57,7 @@ extension NodeOperations {
             request,
             key,
             at: republication.repository,
+            repositoryKey: republication.repositoryKey,
             reportingTo: session
         )
         CrashPoint.republishPublished.reached()

@@ -122,6 +122,10 @@ package final class NodeOperations: Sendable {
             return .machines([try await importMachine(machineImport, session)])
         case .backUp(let directory):
             return .backedUp(try await backUp(to: directory, session))
+        case .fetch(let template, let version, let disk, let rate):
+            return .fetched(
+                try await fetch(try Name(uri: template), version, disk, rate, session)
+            )
         case .delete(let template, let version):
             return .deleted(try await delete(try Name(uri: template), version))
         case .export(let template, let version, let disk, let path, let format, let overwrite):
@@ -243,18 +247,22 @@ package final class NodeOperations: Sendable {
             try PublishRequest(publication),
             try PublicKey(pem: Array(publication.publicKeyPEM.utf8)),
             at: publication.repository,
+            repositoryKey: publication.repositoryKey,
             reportingTo: session
         )
     }
 
-    /// - Parameter repository: the face address of the repository; nil for this node.
+    /// - Parameters:
+    ///   - repository: the face address of the repository; nil for this node.
+    ///   - repositoryKey: the beginning of the id of its key.
     func publish(
         _ request: PublishRequest,
         _ key: PublicKey,
         at repository: String?,
+        repositoryKey: String?,
         reportingTo session: any ControlSession
     ) async throws(Failure) -> PublishReport {
-        let destination = try await destination(repository, session)
+        let destination = try await destination(repository, repositoryKey, session)
         let (reports, continuation) = AsyncStream.makeStream(of: PublishProgress.self)
         let reporting = Task {
             for await progress in reports { await session.report(.publish(progress)) }
@@ -294,13 +302,19 @@ package final class NodeOperations: Sendable {
 
     private func destination(
         _ repository: String?,
+        _ repositoryKey: String?,
         _ session: any ControlSession
     ) async throws(Failure) -> RemoteRepository? {
         guard let repository else { return nil }
         let address = try FaceAddress(repository)
         // The repository fetches from here what it lacks.
         if isStandalone { _ = try await exchange.start(responder: responder, listening: []) }
-        return try await RemoteRepository(at: address, exchange, reportingTo: session)
+        return try await RemoteRepository(
+            at: address,
+            expecting: repositoryKey,
+            exchange,
+            reportingTo: session
+        )
     }
 
     /// Answers the Interests of others from what is here.

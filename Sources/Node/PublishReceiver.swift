@@ -44,7 +44,7 @@ final class PublishReceiver: Sendable {
     /// An answer is for one question.
     private static let replyLifetimeMilliseconds: UInt64 = 1_000
     /// Milliseconds that an object may take to come.
-    private static let patience: UInt64 = 30_000
+    private static let patience: UInt64 = 10_000
 
     init(
         publisher: Publisher,
@@ -113,12 +113,12 @@ final class PublishReceiver: Sendable {
                 )
             )
         case .request(let template, let record, _):
-            if let reply = running(record, face) { return reply }
             guard let payload else { throw Failure(.invalid, "the request has no payload") }
             let request = try PublishRequestPayload(json: payload)
             guard ObjectId(of: Array(request.record)) == record else {
                 throw Failure(.invalid, "the record has another id than the request's name")
             }
+            if let reply = running(record, face) { return reply }
             let (version, outcome) = try publisher.checked(
                 Array(request.record),
                 as: template,
@@ -152,7 +152,9 @@ final class PublishReceiver: Sendable {
         var progress = PublishReply.Progress()
         progress.totalBytes = version.record.disks.reduce(0) { $0 + $1.dataByteCount }
         let reply = PublishReply.pulling(progress)
-        try sessions.withLock { (sessions) throws(Failure) in
+        let already = try sessions.withLock { (sessions) throws(Failure) -> PublishReply? in
+            // Asked twice before the first was answered.
+            if let session = sessions[version.id] { return session.reply }
             sessions = sessions.filter { $0.value.isRunning || $0.value.asked + Self.memory > now }
             guard sessions.values.count(where: \.isRunning) < Self.sessionLimit else {
                 throw Failure(
@@ -162,7 +164,9 @@ final class PublishReceiver: Sendable {
                 )
             }
             sessions[version.id] = Session(reply: reply, face: face, asked: now)
+            return nil
         }
+        if let already { return already }
         Task { await self.run(version, face, progress) }
         return reply
     }

@@ -16,6 +16,8 @@ struct RemoteRepository: PublishDestination {
     private let exchange: PacketExchange
     private let source: FetchScheduler.SourceId
     private let session: any ControlSession
+    /// The beginning of the id of the key that may be let sign the catalog.
+    private let expectedKey: String?
 
     private static let questionPatience: UInt64 = 10_000
     private static let pause = Duration.milliseconds(200)
@@ -24,12 +26,14 @@ struct RemoteRepository: PublishDestination {
 
     init(
         at address: FaceAddress,
+        expecting key: String?,
         _ exchange: PacketExchange,
         reportingTo session: any ControlSession
     ) async throws(Failure) {
         self.address = address
         self.exchange = exchange
         self.session = session
+        expectedKey = key?.lowercased()
         source = try await exchange.source(at: address)
     }
 
@@ -41,10 +45,13 @@ struct RemoteRepository: PublishDestination {
         ).name
         switch try await ask(name, payload: nil) {
         case .offer(let offer):
-            let delegate = try PublicKey(der: Array(offer.repositoryKey))
+            let key = try PublicKey(der: Array(offer.repositoryKey))
+            if offer.wantsDelegation || expectedKey != nil {
+                try check(key.keyId.digest.hex, for: template.prefix(1))
+            }
             return PublishOffer(
                 nextVersion: offer.nextVersion,
-                delegate: offer.wantsDelegation ? delegate : nil
+                delegate: offer.wantsDelegation ? key : nil
             )
         case .refused(let failure): throw refusal(failure)
         case .pulling, .done, .taken: throw unexpected
@@ -89,6 +96,21 @@ struct RemoteRepository: PublishDestination {
             }
             try? await Task.sleep(for: Self.pause)
         }
+    }
+
+    /// Who is at the other end cannot be seen: what it says of itself is compared with what the publisher
+    /// knows, before its key is let sign for the namespace.
+    private func check(_ keyId: String, for namespace: Name) throws(Failure) {
+        if let expectedKey, expectedKey.count >= 8, keyId.hasPrefix(expectedKey) { return }
+        throw Failure(
+            .untrusted,
+            expectedKey == nil
+                ? "the repository at \(address) asks to be let sign the catalog of \(namespace) "
+                    + "with key \(keyId)"
+                : "the repository at \(address) has key \(keyId)",
+            hint: "if that is its key (there: ccnfs key show STATE/keys/node.pem): "
+                + "--repository-key \(keyId.prefix(16))"
+        )
     }
 
     /// A repository that is being started anew is waited for.

@@ -154,15 +154,9 @@ extension SegmentedContent {
         var pieces: [Int: [UInt8]] = [:]
         for start in stride(from: 0, to: segments.count, by: Self.fetchesAtOnce) {
             let some = segments[start..<min(start + Self.fetchesAtOnce, segments.count)]
-            let results = await withTaskGroup { group in
-                for segment in some {
-                    group.addTask { (segment, await self.segmentResult(segment)) }
-                }
-                var results: [(Int, Result<[UInt8], Failure>)] = []
-                for await result in group { results.append(result) }
-                return results
+            for (segment, result) in await segmentResults(some) {
+                pieces[segment] = try result.get()
             }
-            for (segment, result) in results { pieces[segment] = try result.get() }
         }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(end - offset)
@@ -194,6 +188,19 @@ extension SegmentedContent {
         return complete ? bytes : nil
     }
 
+    private func segmentResults(
+        _ segments: ArraySlice<Int>
+    ) async -> [(Int, Result<[UInt8], Failure>)] {
+        await withTaskGroup { group in
+            for segment in segments {
+                group.addTask { (segment, await self.segmentResult(segment)) }
+            }
+            var results: [(Int, Result<[UInt8], Failure>)] = []
+            for await result in group { results.append(result) }
+            return results
+        }
+    }
+
     private func segmentResult(_ segment: Int) async -> Result<[UInt8], Failure> {
         do throws(Failure) {
             return .success(try await self.segment(segment))
@@ -212,9 +219,9 @@ extension SegmentedContent {
             return [UInt8](repeating: 0, count: byteCount)
         }
         let id = leaf.ids[entry]
-        let bytes: [UInt8]
+        let fetched: LayeredStore.Fetched
         do throws(Failure) {
-            bytes = try await store.segment(
+            fetched = try await store.segment(
                 ObjectRequest(id, under: prefix),
                 position: segment,
                 root: descriptor.root,
@@ -226,14 +233,16 @@ extension SegmentedContent {
                     + " be had"
             )
         }
+        let bytes = fetched.bytes
         guard bytes.count == byteCount else {
             throw Failure(
                 .corrupt,
                 "segment \(id) of \(prefix) has \(bytes.count) bytes, its manifest says \(byteCount)"
             )
         }
-        let resident = try store.residents(of: [id])[0]
-        leaf.residents.withLock { $0[entry] = resident }
+        var resident = fetched.resident
+        if resident == nil { resident = try store.residents(of: [id])[0] }
+        leaf.residents.withLock { [resident] in $0[entry] = resident }
         return bytes
     }
 
@@ -246,6 +255,45 @@ extension SegmentedContent {
             if leaves.count >= Self.leafLimit { leaves.removeAll() }
             leaves[index] = leaf
             return leaf
+        }
+    }
+}
+
+// MARK: - Fetching all of it
+
+extension SegmentedContent {
+    /// Fetches what is not here, in order and after what anybody waits for.
+    ///
+    /// - Parameter progress: told bytes of data that were looked at, and how many of them came, after each few
+    ///   segments; it may take its time.
+    package func fetchAll(
+        progress: (_ done: Int, _ fetched: Int) async throws(Failure) -> Void
+    ) async throws(Failure) {
+        var done = 0
+        var fetched = 0
+        for index in 0..<manifest.leafCount {
+            let leaf = try await leaf(index)
+            let entries = leaf.ids.indices.filter { !leaf.ids[$0].isHole }
+            for start in stride(from: 0, to: entries.count, by: Self.fetchesAtOnce) {
+                let some = entries[start..<min(start + Self.fetchesAtOnce, entries.count)]
+                let missing = leaf.residents.withLock { residents in
+                    some.filter { residents[$0] == nil }
+                }
+                let segments = missing.map { index * ManifestNode.fanout + $0 }
+                let results = await FetchUrgency.$isBackground.withValue(true) {
+                    await segmentResults(segments[...])
+                }
+                for (_, result) in results { fetched += try result.get().count }
+                done += some.reduce(0) { sum, entry in
+                    let segment = index * ManifestNode.fanout + entry
+                    return sum
+                        + min(
+                            descriptor.segmentSize,
+                            descriptor.size - segment * descriptor.segmentSize
+                        )
+                }
+                try await progress(done, fetched)
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ package struct CatalogFollower: Sendable {
 
     /// A listing is read into memory: some hundred thousand versions.
     private static let listingByteLimit = 64 << 20
+    private static let recordsAtOnce = 32
 
     package init(
         namespace: Name,
@@ -71,9 +72,7 @@ package struct CatalogFollower: Sendable {
             namespace: namespace,
             publishedHere: false
         )
-        for row in listing.versions where row.withdrawn == nil {
-            _ = try await store.object(ObjectRequest(row.record, under: row.template))
-        }
+        try await fetchRecords(of: listing.versions.filter { $0.withdrawn == nil })
         try database.commit(
             catalog: CatalogRow(
                 namespace: namespace,
@@ -91,14 +90,42 @@ package struct CatalogFollower: Sendable {
 
     /// The cache may have been deleted: then the records come again.
     private func fetchMissingRecords() async throws(Failure) -> Bool {
-        var hasFetched = false
-        for row in try database.versions()
-        where row.withdrawn == nil && row.template.hasPrefix(namespace) {
-            guard try store.localObject(row.record) == nil else { continue }
-            _ = try await store.object(ObjectRequest(row.record, under: row.template))
-            hasFetched = true
+        let known = try database.versions().filter { row in
+            row.withdrawn == nil && row.template.hasPrefix(namespace)
         }
-        if hasFetched { try templates.reload() }
-        return hasFetched
+        var rows: [VersionRow] = []
+        for row in known {
+            let record = try store.localObject(row.record)
+            if record == nil { rows.append(row) }
+        }
+        guard !rows.isEmpty else { return false }
+        try await fetchRecords(of: rows)
+        try templates.reload()
+        return true
+    }
+
+    /// Some at once: a round trip for each would take long where there are many.
+    private func fetchRecords(of rows: [VersionRow]) async throws(Failure) {
+        for start in stride(from: 0, to: rows.count, by: Self.recordsAtOnce) {
+            let some = rows[start..<min(start + Self.recordsAtOnce, rows.count)]
+            let failures: [Failure] = await withTaskGroup(of: Failure?.self) { [store] group in
+                for row in some {
+                    group.addTask {
+                        do throws(Failure) {
+                            _ = try await store.object(
+                                ObjectRequest(row.record, under: row.template)
+                            )
+                            return nil
+                        } catch {
+                            return error
+                        }
+                    }
+                }
+                var failures: [Failure] = []
+                for await failure in group { failures += [failure].compactMap(\.self) }
+                return failures
+            }
+            if let first = failures.first { throw first }
+        }
     }
 }

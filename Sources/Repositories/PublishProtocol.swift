@@ -62,12 +62,17 @@ package enum PublishName: Hashable, Sendable {
 
 /// What goes with an Interest of ``PublishName/request``.
 package struct PublishRequestPayload: Codable, Sendable {
+    /// Of this exchange.
+    package static let format = 1
+
+    package var format: Int
     /// The signed template record.
     package var record: Data
     /// Signed by the namespace's owner: the repository may sign its catalog.
     package var delegation: Data?
 
     package init(record: [UInt8], delegation: [UInt8]?) {
+        format = Self.format
         self.record = Data(record)
         self.delegation = delegation.map { Data($0) }
     }
@@ -117,7 +122,18 @@ extension PublishReply {
 }
 
 extension PublishRequestPayload {
-    package init(json: [UInt8]) throws(Failure) { self = try decoded(json, "publish request") }
+    /// - Throws: `.unsupported` for a newer format.
+    package init(json: [UInt8]) throws(Failure) {
+        self = try decoded(json, "publish request")
+        guard format <= Self.format else {
+            throw Failure(
+                .unsupported,
+                "the publish request has format \(format)",
+                hint: "a newer ccnfs takes it"
+            )
+        }
+    }
+
     package func json() throws(Failure) -> [UInt8] { try encoded(self) }
 }
 

@@ -15,6 +15,11 @@ extension ContentSource {
     package var givesCheckedBytes: Bool { false }
 }
 
+/// Whether somebody waits for what a task asks a source for; tasks that it starts inherit it.
+package enum FetchUrgency {
+    @TaskLocal package static var isBackground = false
+}
+
 /// An object, and where the network may know it.
 package struct ObjectRequest: Hashable, Sendable {
     package let id: ObjectId

@@ -18,7 +18,7 @@ package final class LayeredStore: ContentSource {
     private let source: any ContentSource
     private let cacheLimit: Int
     private let logger: Logger
-    private let flights = Mutex<[ObjectRequest: Task<Result<[UInt8], Failure>, Never>]>([:])
+    private let flights = Mutex<[ObjectRequest: Task<Result<Fetched, Failure>, Never>]>([:])
     private let cacheByteCount = Mutex<Int?>(nil)
     private let isCacheBroken = Atomic<Bool>(false)
 
@@ -134,11 +134,19 @@ extension LayeredStore {
     /// A small object: from here, or fetched and kept.
     package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
         if let bytes = try localObject(request.id) { return bytes }
-        return try await fetch(request) { [cache] bytes throws(Failure) in
+        let fetched = try await fetch(request) { [cache] bytes throws(Failure) in
             if bytes.count <= ContentStore.smallObjectLimit {
                 _ = try cache.insert([(id: request.id, bytes: bytes)], durably: false)
             }
+            return nil
         }
+        return fetched.bytes
+    }
+
+    /// What came, and where it can be read from now on; nil if it is not known or was not kept.
+    package struct Fetched: Sendable {
+        package let bytes: [UInt8]
+        package let resident: ResidentSegment?
     }
 
     /// A segment of the disk with this root that a reader did not find: fetched and kept at its position, or
@@ -148,7 +156,7 @@ extension LayeredStore {
         position: Int,
         root: ObjectId,
         segmentSize: Int
-    ) async throws(Failure) -> [UInt8] {
+    ) async throws(Failure) -> Fetched {
         try await fetch(request) { [self] bytes throws(Failure) in
             try keep(
                 bytes,
@@ -162,8 +170,8 @@ extension LayeredStore {
 
     private func fetch(
         _ request: ObjectRequest,
-        keep: @escaping @Sendable ([UInt8]) throws(Failure) -> Void
-    ) async throws(Failure) -> [UInt8] {
+        keep: @escaping @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
+    ) async throws(Failure) -> Fetched {
         let flight = flights.withLock { flights in
             if let flight = flights[request] { return flight }
             let flight = Task { await self.fetchOnce(request, keep: keep) }
@@ -175,11 +183,13 @@ extension LayeredStore {
 
     private func fetchOnce(
         _ request: ObjectRequest,
-        keep: @Sendable ([UInt8]) throws(Failure) -> Void
-    ) async -> Result<[UInt8], Failure> {
+        keep: @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
+    ) async -> Result<Fetched, Failure> {
         defer { flights.withLock { $0[request] = nil } }
         // Nobody looked, or the flight before this one has landed since.
-        if let bytes = try? localObject(request.id) { return .success(bytes) }
+        if let bytes = try? localObject(request.id) {
+            return .success(Fetched(bytes: bytes, resident: nil))
+        }
         let bytes: [UInt8]
         do throws(Failure) {
             bytes = try await source.object(request)
@@ -195,13 +205,14 @@ extension LayeredStore {
         }
         counters.fetchedObjects.add(1, ordering: .relaxed)
         counters.fetchedBytes.add(bytes.count, ordering: .relaxed)
+        var resident: ResidentSegment?
         do throws(Failure) {
-            try keep(bytes)
+            resident = try keep(bytes)
         } catch {
             counters.uncachedObjects.add(1, ordering: .relaxed)
             logger.notice("cache did not take an object", metadata: ["cause": "\(error)"])
         }
-        return .success(bytes)
+        return .success(Fetched(bytes: bytes, resident: resident))
     }
 
     private func keep(
@@ -210,13 +221,25 @@ extension LayeredStore {
         position: Int,
         root: ObjectId,
         segmentSize: Int
-    ) throws(Failure) {
+    ) throws(Failure) -> ResidentSegment {
         do throws(Failure) {
             try makeRoom(for: bytes.count)
-            try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
+            return try write(
+                bytes,
+                id: id,
+                position: position,
+                root: root,
+                segmentSize: segmentSize
+            )
         } catch  where error.kind == .noSpace {
             guard try evict(byteCount: Self.evictionByteCount) > 0 else { throw error }
-            try write(bytes, id: id, position: position, root: root, segmentSize: segmentSize)
+            return try write(
+                bytes,
+                id: id,
+                position: position,
+                root: root,
+                segmentSize: segmentSize
+            )
         }
     }
 
@@ -226,13 +249,14 @@ extension LayeredStore {
         position: Int,
         root: ObjectId,
         segmentSize: Int
-    ) throws(Failure) {
+    ) throws(Failure) -> ResidentSegment {
         let image = try cache.image(forRoot: root, segmentSize: segmentSize)
         guard bytes.count <= image.segmentSize else {
             throw Failure(.tooLarge, "segment \(id) has \(bytes.count) bytes")
         }
         try cache.keep(bytes.span, id: id, at: position, of: image)
         cacheByteCount.withLock { $0 = $0.map { $0 + bytes.count } }
+        return ResidentSegment(image: image, position: position)
     }
 }
 

@@ -49,8 +49,13 @@ serve --accept-publish
 
 # ---- published from a command alone
 
-check "a command without a node publishes there" \
-    at publisher publish "$small" "$NAME" --key "$key" --to "127.0.0.1:$port" --property memory=1G --file "${key%.pem}.pub"
+refuses "the first of a namespace lets the repository sign its catalog, and only if its key is known" "$NO_PERMISSION" \
+    'asks to be let sign' at publisher publish "$small" "$NAME" --key "$key" --to "127.0.0.1:$port"
+refuses "another key than that is refused" "$NO_PERMISSION" 'has key' at publisher publish "$small" "$NAME" --key "$key" \
+    --to "127.0.0.1:$port" --repository-key 0123456789abcdef
+repository_key=$(at publisher key show "$work/repository/state/keys/node.pem" --json | jq -r .keyId)
+check "a command without a node publishes there" at publisher publish "$small" "$NAME" --key "$key" \
+    --to "127.0.0.1:$port" --repository-key "${repository_key:0:16}" --property memory=1G --file "${key%.pem}.pub"
 check_same "it is version 1 there" "1 " "$(versions "$NAME")"
 check_same "and no template of the publisher's own node" "[]" "$(at publisher list --json | jq -c .)"
 check "the repository finds nothing wrong with it" at repository verify
@@ -65,6 +70,19 @@ disk=$work/mnt/mycorp.com/app1/linuxvm/disk0
 check "a node that follows the repository shows it" wait_until 10 test -f "$disk"
 check "and reads it" cmp "$small" "$disk"
 check "with what was carried along" cmp "${key%.pem}.pub" "$work/mnt/mycorp.com/app1/linuxvm/publisher.pub"
+
+# ---- fetched before anybody reads it
+
+ccnfs evict > /dev/null
+started=$(milliseconds)
+check "ccnfs fetch brings all of a template" \
+    eval 'ccnfs fetch "$NAME" --rate 4M --json > "$work/fetched.json" && jq -e . "$work/fetched.json"'
+took=$(($(milliseconds) - started))
+check_same "every byte of data" "$(jq '[.items[].dataBytes] | add' "$work/fetched.json")" \
+    "$(jq '[.items[].fetchedBytes] | add' "$work/fetched.json")"
+check "no faster than it may" test "$took" -ge $(($(jq '[.items[].fetchedBytes] | add' "$work/fetched.json") * 900 / 4194304))
+check_same "the second time nothing comes" 0 "$(ccnfs fetch "$NAME" --json | jq '[.items[].fetchedBytes] | add')"
+refuses "a disk that is none" 66 'no disk or file' ccnfs fetch "$NAME" --disk disk7
 
 # ---- a version more
 

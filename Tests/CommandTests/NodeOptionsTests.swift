@@ -98,7 +98,7 @@ struct NodeOptionsTests {
         let words = [
             "--config=-\(folder.path)/none.yaml", "--listen", "tcp:a:1", "--listen", "tcp:b:1",
             "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--catalog-interval", "0.5",
-            "--cache-limit", "2G", "--vm-store", "/vms",
+            "--cache-limit", "2G", "--vm-store", "/vms", "--accept-publish",
         ]
         let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
         #expect(command.node.words == words)
@@ -137,6 +137,7 @@ struct NodeOptionsTests {
                 "listen     tcp:file:2",
                 "route      ccnx:/file to tcp:file:9695, cost 3",
                 "peer       tcp:file:9695",
+                "publish    on this node only",
                 "catalogs   every 5s",
                 "faces      at most 16",
                 "queue      8.0 MiB a face",

@@ -109,7 +109,7 @@ import Testing
         #expect(!actions.benched.isEmpty)
         // Later only probes.
         actions = scene.pass(20_000)
-        #expect(actions.askedOf.count <= 8)
+        #expect(actions.askedOf.count <= 12)
         while scene.scheduler.inFlightCount == 0 { actions = scene.pass(100) }
         // It answers: everything else follows.
         var waiting = actions.sentNames

@@ -48,7 +48,7 @@ struct RemotePublishingTests {
     @Test(.timeLimit(.minutes(1)))
     func makesAVersionVisibleElsewhereAndSendsNothingTwice() async throws {
         let pair = try await Pair()
-        let first = try await pair.node.publish(image, at: pair.address)
+        let first = try await pair.node.publish(image, at: pair.address, withKeyOf: pair.repository)
         #expect(first.version == 1)
         let status = try await pair.repository.status()
         #expect(status.templates == 1)
@@ -62,7 +62,11 @@ struct RemotePublishingTests {
             try await pair.repository.read(handle, at: 0, byteCount: 2 << 20) == image.bytes
         )
 
-        let second = try await pair.node.publish(nextImage, at: pair.address)
+        let second = try await pair.node.publish(
+            nextImage,
+            at: pair.address,
+            withKeyOf: pair.repository
+        )
         #expect(second.version == 2)
         let after = try await pair.repository.status()
         #expect(after.published.segmentCount == 42)
@@ -82,7 +86,7 @@ struct RemotePublishingTests {
         let reader = try TestNode(asking: pair.address)
         try await reader.trustPublisher()
         try await reader.start(listening: nil)
-        try await pair.node.publish(image, at: pair.address)
+        try await pair.node.publish(image, at: pair.address, withKeyOf: pair.repository)
         // The delegation came with it: nobody else has to vouch for the catalog.
         await reader.operations.followCatalog(of: TestNode.namespace)
         #expect(try await reader.status().catalogs.first?.problem == nil)
@@ -97,8 +101,8 @@ struct RemotePublishingTests {
         let pair = try await Pair()
         let other = try TestNode()
         try await other.start(listening: nil)
-        async let first = pair.node.publish(image, at: pair.address)
-        async let second = other.publish(nextImage, at: pair.address)
+        async let first = pair.node.publish(image, at: pair.address, withKeyOf: pair.repository)
+        async let second = other.publish(nextImage, at: pair.address, withKeyOf: pair.repository)
         #expect(try await Set([first.version, second.version]) == [1, 2])
         #expect(try await pair.repository.status().templates == 1)
         await other.exchange.stop()
@@ -106,6 +110,20 @@ struct RemotePublishingTests {
     }
 
     // MARK: Refusals
+
+    @Test(.timeLimit(.minutes(1)))
+    func letsNoKeySignTheCatalogThatThePublisherDoesNotKnow() async throws {
+        let pair = try await Pair()
+        #expect(await kind(pair) == .untrusted)
+        #expect(try await pair.repository.status().catalogs.isEmpty)
+        await #expect(throws: Failure.self) {
+            try await pair.node.publish(image, at: pair.address, withKeyOf: pair.node)
+        }
+        try await pair.node.publish(image, at: pair.address, withKeyOf: pair.repository)
+        // It has its delegation now.
+        #expect(try await pair.node.publish(nextImage, at: pair.address).version == 2)
+        await pair.stop()
+    }
 
     private func kind(_ pair: Pair) async -> Failure.Kind? {
         do {
@@ -135,13 +153,13 @@ struct RemotePublishingTests {
     @Test(.timeLimit(.minutes(1)))
     func isRefusedOfANamespaceThatTheRepositoryFollows() async throws {
         let pair = try await Pair()
-        try await pair.node.publish(image, at: pair.address)
+        try await pair.node.publish(image, at: pair.address, withKeyOf: pair.repository)
         let follower = try TestNode(asking: pair.address, acceptsPublishing: true)
         try await follower.trustPublisher()
         let address = try #require(try await follower.start())
         await follower.operations.followCatalog(of: TestNode.namespace)
         await #expect(throws: Failure.self) {
-            try await pair.node.publish(nextImage, at: address)
+            try await pair.node.publish(nextImage, at: address, withKeyOf: follower)
         }
         #expect(try await pair.repository.status().templates == 1)
         await follower.exchange.stop()
@@ -197,7 +215,9 @@ struct RemotePublishingTests {
     func isRefusedWhenTheRecordIsNotWhatItsNameSays() async throws {
         let pair = try await Pair()
         let repository = try await pair.node.exchange.source(at: pair.address)
-        let payloads: [[UInt8]?] = [nil, [], Array("{}".utf8), Array("{\"record\":\"AAAA\"}".utf8)]
+        let payloads: [[UInt8]?] = [
+            nil, [], Array("{}".utf8), Array("{\"format\":1,\"record\":\"AAAA\"}".utf8),
+        ]
         for (nonce, payload) in payloads.enumerated() {
             let name = PublishName.request(
                 template: try Name(uri: TestNode.template),

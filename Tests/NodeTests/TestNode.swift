@@ -94,13 +94,15 @@ final class TestNode: Sendable {
     @discardableResult
     func publish(
         _ image: SparseImage,
-        at repository: FaceAddress? = nil
+        at repository: FaceAddress? = nil,
+        withKeyOf owner: TestNode? = nil
     ) async throws -> PublishReport {
         let path = "\(folder.path)/image.raw"
         try? FileTree.remove(path)
         try image.write(to: path)
         var publication = try Self.publication(path: path)
         publication.repository = repository?.description
+        publication.repositoryKey = owner?.operations.homes.nodeKey.publicKey.keyId.digest.hex
         let response = try await perform(.publish(publication), session: TestSession())
         guard case .published(let report) = response else {
             throw Failure(.invalid, "publish answered \(response)")

@@ -247,6 +247,34 @@ struct TwoNodesTests {
         await node.exchange.stop()
     }
 
+    // MARK: Fetching ahead
+
+    @Test(.timeLimit(.minutes(1)))
+    func fetchesAllOfATemplateAheadOfItsReaders() async throws {
+        let pair = try await Pair()
+        func fetch() async throws -> FetchReport {
+            let request = ControlRequest.fetch(
+                template: TestNode.template,
+                version: nil,
+                disk: nil,
+                rate: nil
+            )
+            guard case .fetched(let report) = try await pair.node.perform(request) else {
+                throw Failure(.invalid, "fetch answered something else")
+            }
+            return report
+        }
+        let first = try await fetch()
+        #expect(first.items.map(\.fetchedBytes) == [61 * 4096])
+        #expect(first.items.map(\.dataBytes) == [61 * 4096])
+        #expect(try await fetch().items.map(\.fetchedBytes) == [0])
+        // Now nobody is needed any more.
+        await pair.repository.exchange.stop()
+        let handle = try pair.node.openDisk()
+        #expect(try await pair.node.read(handle, at: 0, byteCount: 4 << 20) == image.bytes)
+        await pair.node.exchange.stop()
+    }
+
     // MARK: Several sources
 
     @Test(.timeLimit(.minutes(1)))

@@ -56,7 +56,7 @@ struct StoreScene {
             position: position,
             root: Self.root,
             segmentSize: Self.segmentSize
-        )
+        ).bytes
     }
 
     /// Writes and records segments from position 0 on of a new image of `content`.

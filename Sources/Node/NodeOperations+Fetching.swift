@@ -1,0 +1,55 @@
+internal import CCNx
+internal import Control
+internal import Failures
+internal import Profiles
+internal import Templates
+
+// A template becomes wholly local before somebody needs it.
+extension NodeOperations {
+    func fetch(
+        _ template: Name,
+        _ number: Int?,
+        _ wanted: String?,
+        _ rate: Int?,
+        _ session: any ControlSession
+    ) async throws(Failure) -> FetchReport {
+        let start = ContinuousClock.now
+        let (version, record) = try homes.templates.served(template, version: number)
+        var items = record.disks + record.files
+        if let wanted {
+            items = items.filter { $0.name == wanted }
+            guard !items.isEmpty else {
+                throw Failure(
+                    .notFound,
+                    "\(template) version \(version.number) has no disk or file \(wanted)",
+                    hint: "see: ccnfs show \(template)"
+                )
+            }
+        }
+        var fetched: [FetchReport.Item] = []
+        for item in items {
+            let content = homes.templates.content(item.content, prefix: template)
+            var (done, came) = (0, 0)
+            let began = ContinuousClock.now
+            try await content.fetchAll { (nowDone, nowCame) async throws(Failure) in
+                (done, came) = (nowDone, nowCame)
+                await session.report(
+                    .work(what: "bytes of \(item.name)", done: done, total: item.dataByteCount)
+                )
+                guard let rate else { return }
+                let due = began + .seconds(Double(came) / Double(rate))
+                try? await Task.sleep(until: due, clock: .continuous)
+            }
+            fetched.append(
+                FetchReport.Item(name: item.name, dataBytes: done, fetchedBytes: came)
+            )
+        }
+        let elapsed = (ContinuousClock.now - start).components
+        return FetchReport(
+            template: template.uri,
+            version: version.number,
+            items: fetched,
+            seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+        )
+    }
+}
