@@ -40,21 +40,21 @@ to_repository=(--key "$key" --to "$repository" --repository-key "$repository_key
 check "a fifth node publishes at the repository" at publisher publish "$image" "$NAME" "${to_repository[@]}"
 check "another template too" at publisher publish "$other" ccnx:/mycorp.com/other "${to_repository[@]}"
 
-# begin_node HOME [OPTION...]: mounted at $work/HOME.mnt; sets the variable pid_HOME
+# begin_node HOME [OPTION...]: mounted at $work/HOME.mnt; its process in pids[HOME]
+declare -A pids
 begin_node() {
     local home=$1
     shift
     at "$home" trust add ccnx:/mycorp.com "${key%.pem}.pub" > "$work/key.log" 2>&1
     use_home "$work/$home"
     start_node "$work/$home.mnt" --route "ccnx:/mycorp.com=$repository" "$@"
-    eval "pid_${home//-/_}=$node_pid"
+    pids[$home]=$node_pid
     wait_until 10 test -f "$work/$home.mnt/mycorp.com/other/disk0" || not_ok "$home lists the templates" "$(ccnfs status)"
 }
 disk_of() { echo "$work/$1.mnt/mycorp.com/app1/linuxvm/disk0"; }
 end_node() {
-    local pid="pid_${1//-/_}"
     use_home "$work/$1"
-    stop_node "$work/$1.mnt" "${!pid}"
+    stop_node "$work/$1.mnt" "${pids[$1]}"
 }
 
 # ---- one copy from the repository
@@ -86,7 +86,7 @@ ccnfs evict > /dev/null
 forget_pages "$(disk_of "n$NODES")"
 kill_soon() {
     sleep 0.2
-    kill -9 "$pid_n1"
+    kill -9 "${pids[n1]}"
 }
 kill_soon &
 killing=$!
@@ -134,7 +134,7 @@ note "$asked Interests for $segments segments"
 check "each segment crosses the wire once" test "$asked" -le $((segments + 40))
 
 at crowd evict > /dev/null
-resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$pid_crowd/status"; }
+resident() { awk '/^VmRSS:/ { print $2 }' "/proc/${pids[crowd]}/status"; }
 memory=$(resident)
 python3 - "$(disk_of crowd)" "$KILLED" << 'PYTHON'
 import os

@@ -75,8 +75,8 @@ check "with what was carried along" cmp "${key%.pem}.pub" "$work/mnt/mycorp.com/
 
 ccnfs evict > /dev/null
 started=$(milliseconds)
-check "ccnfs fetch brings all of a template" \
-    eval 'ccnfs fetch "$NAME" --rate 4M --json > "$work/fetched.json" && jq -e . "$work/fetched.json"'
+fetch_all() { ccnfs fetch "$NAME" --rate 4M --json > "$work/fetched.json" && jq -e . "$work/fetched.json"; }
+check "ccnfs fetch brings all of a template" fetch_all
 took=$(($(milliseconds) - started))
 check_same "every byte of data" "$(jq '[.items[].dataBytes] | add' "$work/fetched.json")" \
     "$(jq '[.items[].fetchedBytes] | add' "$work/fetched.json")"

@@ -7,6 +7,8 @@
 #   write        4 KiB on a VM disk, with an fsync
 #                after each too; 1 MiB in sequence   : the same export of a qcow2 overlay
 #   snapshot     mkdir in .snapshots                 : blockdev-snapshot-sync of that export, running
+#   first read   of a template on another node       : nbdkit's curl and cache below nbdfuse, from nginx;
+#                                                      curl or openssl alone, whichever is slower
 #   deploy       100 VMs by mkdir and cp, and by one
 #                command                             : 100 overlays by qemu-img create
 #
@@ -337,6 +339,75 @@ done
 
 stop_node "$mnt" "$node_pid"
 
+# ---- first read of a template that a repository on loopback has
+
+# Ours reads through the mount of a node that has nothing yet; the peer is nbdkit, its cache filter over curl, below
+# nbdfuse, from nginx. The other comparison is with the slower of what nothing can do without: copy and hash.
+if command -v nginx nbdkit nbdfuse curl > /dev/null; then
+    mkdir "$work/served" "$work/cold-peer"
+    ln "$image" "$work/served/image.raw"
+    chmod 755 "$work" "$work/served"
+    chmod 644 "$image"
+    web_port=$(free_port) face_port=$(free_port)
+    cat > "$work/nginx.conf" << NGINX
+worker_processes 1;
+daemon off;
+user root;
+pid $work/nginx.pid;
+error_log $work/nginx.log;
+events {}
+http {
+    access_log off;
+    sendfile on;
+    client_body_temp_path $work/nginx-body;
+    proxy_temp_path $work/nginx-proxy;
+    fastcgi_temp_path $work/nginx-fastcgi;
+    uwsgi_temp_path $work/nginx-uwsgi;
+    scgi_temp_path $work/nginx-scgi;
+    server { listen 127.0.0.1:$web_port; root $work/served; }
+}
+NGINX
+    nginx -c "$work/nginx.conf" > "$work/nginx.out" 2>&1 &
+    on_exit end_process $!
+    use_home "$work/first"
+    "$CCNFS" node --listen "tcp:127.0.0.1:$face_port" > "$work/repository.log" 2>&1 &
+    on_exit end_process $!
+    wait_until 20 grep -q '^listening' "$work/repository.log"
+    url=http://127.0.0.1:$web_port/image.raw
+    is_served() { curl -sfo /dev/null -r 0-0 "$url"; }
+    wait_until 20 is_served
+    for ((round = 1; round <= rounds; round++)); do
+        progress "first read, round $round of $rounds"
+        cat "$image" > /dev/null
+        timed curl -sf "$url" -o /dev/null
+        copied=$elapsed
+        timed openssl dgst -sha256 "$image"
+        floor=$(awk -v a="$copied" -v b="$elapsed" -v size="$size" 'BEGIN { printf "%.0f", size / (a > b ? a : b) / 1e6 }')
+        record "first read, copied or hashed" MB/s peer "$floor"
+        : > "$work/cold-peer/disk"
+        nbdfuse "$work/cold-peer/disk" --command nbdkit -s --filter=cache curl "$url" > "$work/nbdfuse.log" 2>&1 &
+        peer_pid=$!
+        on_exit unmount_hard "$work/cold-peer/disk"
+        on_exit end_process "$peer_pid"
+        wait_until 20 is_mounted "$work/cold-peer/disk"
+        record "first read, nbdkit and nbdfuse" MB/s peer "$(read_speed "$work/cold-peer/disk")"
+        unmount_hard "$work/cold-peer/disk"
+        end_process "$peer_pid"
+        rm -rf "$work/cold"
+        use_home "$work/cold"
+        ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > /dev/null
+        start_node "$work/cold-mnt" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$face_port"
+        cold=$work/cold-mnt/mycorp.com/app1/linuxvm/disk0
+        wait_until 20 test -f "$cold"
+        speed=$(read_speed "$cold")
+        record "first read, copied or hashed" MB/s ours "$speed"
+        record "first read, nbdkit and nbdfuse" MB/s ours "$speed"
+        stop_node "$work/cold-mnt" "$node_pid"
+    done
+else
+    progress "no first read: it wants nginx, nbdkit, nbdfuse (libnbd-bin) and curl"
+fi
+
 python3 - "$figures" "${BENCH_JSON:-}" "$size" << 'PYTHON'
 import json
 import os
@@ -361,6 +432,8 @@ goals = {
     "snapshot": ("<=", 0.2),
     "deploy 100 VMs, mkdir and cp": ("<=", 0.2),
     "deploy 100 VMs, one command": ("<=", 0.2),
+    "first read, nbdkit and nbdfuse": (">=", 2.0),
+    "first read, copied or hashed": (">=", 0.3),
 }
 rows = {}
 for line in open(figures):
