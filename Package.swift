@@ -280,7 +280,7 @@ let package = Package(
                 "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Forwarding",
                 "Namespace", "Node",
                 "Publishing",
-                "Repositories", "Signing", "Store", "TestSupport",
+                "Repositories", "Signing", "Store", "Templates", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -257,6 +257,7 @@ package final class FaceTable: @unchecked Sendable {
         let patience = TimeAmount.milliseconds(settings.packetMilliseconds)
         let now = NIODeadline.now()
         for entry in entries.values {
+            if entry.queuedByteCount > 0 { closeIfStalled(entry) }
             guard let since = entry.progress.insideSince, since + patience < now else { continue }
             entry.channel.pipeline.fireErrorCaught(
                 Failure(.timedOut, "peer at \(entry.face.address) does not end its packet")

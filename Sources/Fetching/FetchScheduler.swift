@@ -126,11 +126,6 @@ extension FetchScheduler {
         sourcesById[id] = FetchSource(label: label, kind: kind)
     }
 
-    /// Changes what a source is on the way to.
-    package mutating func setKind(_ kind: FetchSource.Kind, of id: SourceId) {
-        sourcesById[id]?.kind = kind
-    }
-
     package mutating func removeSource(_ id: SourceId, now: UInt64) -> [Action] {
         if let face = sourcesById[id]?.face { lose(id, face, now: now, remove: true) }
         sourcesById[id] = nil
@@ -154,9 +149,8 @@ extension FetchScheduler {
         if let before = sourcesById[id]?.face { lose(id, before, now: now, remove: false) }
         sourcesById[id]?.noteFace(face)
         sourceOfFace[face] = id
-        for (serial, ask) in asks.sorted(by: { $0.key < $1.key }) where ask.state == .waiting {
-            assign(serial, now: now)
-        }
+        for (serial, ask) in asks.sorted(by: { $0.key < $1.key })
+        where ask.state == .waiting || ask.state == .paused { assign(serial, now: now) }
         return takeActions()
     }
 
@@ -174,7 +168,7 @@ extension FetchScheduler {
         now: UInt64,
         remove: Bool
     ) {
-        sourceOfFace[face] = nil
+        if sourceOfFace[face] == id { sourceOfFace[face] = nil }
         sourcesById[id]?.face = nil
         sourcesById[id]?.window.inFlight = 0
         _ = sourcesById[id]?.lanes.removeAll()
@@ -240,7 +234,7 @@ extension FetchScheduler {
             ask.only = nil
         }
         asks[serial] = ask
-        if ask.state == .waiting { assign(serial, now: now) }
+        if ask.state == .waiting || ask.state == .paused { assign(serial, now: now) }
     }
 
     private mutating func promote(_ serial: UInt64, to lane: FetchLane, now: UInt64) {
@@ -249,15 +243,6 @@ extension FetchScheduler {
         guard case .queued(let id) = ask.state else { return }
         sourcesById[id]?.lanes.append(serial, to: lane)
         dispatch(id, now: now)
-    }
-
-    /// Nobody waits for this request any more.
-    package mutating func cancel(_ request: Request, of name: Name, now: UInt64) -> [Action] {
-        guard let serial = serialOfName[name], var ask = asks[serial] else { return [] }
-        ask.requests.removeAll { $0 == request }
-        asks[serial] = ask
-        if ask.requests.isEmpty { _ = end(serial, now: now) }
-        return takeActions()
     }
 
     /// Finds who is asked next.
@@ -398,7 +383,7 @@ extension FetchScheduler {
         now: UInt64
     ) -> [Action] {
         guard let serial = serialOfName[name], let ask = asks[serial] else { return [] }
-        let id = face.flatMap { sourceOfFace[$0] }
+        let id = source(of: face, ask)
         guard isRight else {
             noteWrong(serial, ask, id, now: now)
             return takeActions()
@@ -411,6 +396,15 @@ extension FetchScheduler {
         actions.append(.deliver(ask.requests))
         _ = end(serial, now: now)
         return takeActions()
+    }
+
+    /// Who sent it. Several sources may have one face: publishes over one connection.
+    private func source(of face: FaceId?, _ ask: Ask) -> SourceId? {
+        guard let face else { return nil }
+        if case .inFlight(let asked, _) = ask.state, sourcesById[asked]?.face == face {
+            return asked
+        }
+        return sourceOfFace[face]
     }
 
     private mutating func noteWrong(_ serial: UInt64, _ ask: Ask, _ id: SourceId?, now: UInt64) {
@@ -501,6 +495,8 @@ extension FetchScheduler {
                 now: now
             )
         }
+        // Somebody joined since, and waits longer.
+        if now < ask.deadline, case .queued = ask.state { setTimer(serial, at: ask.deadline) }
         guard now >= ask.deadline, let ask = asks[serial] else { return }
         fail(
             serial,

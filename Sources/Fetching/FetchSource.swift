@@ -23,7 +23,7 @@ package struct FetchSource: Sendable {
 
     /// How messages call it: its address.
     package let label: String
-    package internal(set) var kind: Kind
+    package let kind: Kind
     var face: FaceId?
     var window: SourceWindow
     var lanes = FetchLanes()

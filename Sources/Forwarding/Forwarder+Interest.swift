@@ -73,6 +73,13 @@ extension Forwarder {
                         entry.arrival = face
                         entry.hopLimit = interest.hopLimit
                     }
+                    // Nobody else waits for those who were asked before, and the owner has given up on them: the
+                    // next one that gives it back is told at once.
+                    if entry.origins.allSatisfy({ $0.face == face }) {
+                        for index in entry.nextHops.indices {
+                            entry.nextHops[index].isAwaited = false
+                        }
+                    }
                     entry.untried.removeAll { $0 == hop }
                     entry.untried.insert(hop, at: 0)
                 }

@@ -36,7 +36,7 @@ extension NodeOperations {
                 await session.report(
                     .work(what: "bytes of \(item.name)", done: done, total: item.dataByteCount)
                 )
-                guard let rate else { return }
+                guard let rate, rate > 0 else { return }
                 let due = began + .seconds(Double(came) / Double(rate))
                 try? await Task.sleep(until: due, clock: .continuous)
             }

@@ -100,8 +100,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     /// A neighbour that connected, to ask for certain things over its face, wherever it may be.
     func source(on face: FaceId) async -> FetchScheduler.SourceId? {
         try? await loop.submit {
-            let address = self.table?.faces.first { $0.id == face }?.address.description
-            let id = self.addSource(label: address ?? "a publisher", kind: .repository([]))
+            guard let address = self.address(of: face) else { return nil }
+            let id = self.addSource(label: address.description, kind: .repository([]))
             self.carryOut(self.own.scheduler.faceUp(face, of: id, now: self.now))
             return id
         }.get()
@@ -109,7 +109,15 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     /// It came back with another face.
     func move(_ source: FetchScheduler.SourceId, to face: FaceId) {
-        loop.execute { self.carryOut(self.own.scheduler.faceUp(face, of: source, now: self.now)) }
+        loop.execute {
+            guard self.address(of: face) != nil else { return }
+            self.carryOut(self.own.scheduler.faceUp(face, of: source, now: self.now))
+        }
+    }
+
+    /// Nil if the face is down.
+    private func address(of face: FaceId) -> FaceAddress? {
+        table?.faces.first { $0.id == face }?.address
     }
 
     func removeSource(_ source: FetchScheduler.SourceId) {

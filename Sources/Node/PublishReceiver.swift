@@ -43,8 +43,9 @@ final class PublishReceiver: Sendable {
     private static let memory = 600
     /// An answer is for one question.
     private static let replyLifetimeMilliseconds: UInt64 = 1_000
-    /// Milliseconds that an object may take to come.
-    private static let patience: UInt64 = 10_000
+    /// Milliseconds that an object may take to come, those asked for before it included: publishers may have
+    /// slow lines.
+    private static let patience: UInt64 = 60_000
 
     init(
         publisher: Publisher,

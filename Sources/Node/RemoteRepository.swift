@@ -21,6 +21,8 @@ struct RemoteRepository: PublishDestination {
 
     private static let questionPatience: UInt64 = 10_000
     private static let pause = Duration.milliseconds(200)
+    /// Fewer could be found by trying keys.
+    private static let keyDigitCount = 32
     /// How long a repository may be away in the midst of it.
     private static let absence = Duration.seconds(120)
 
@@ -63,7 +65,8 @@ struct RemoteRepository: PublishDestination {
             record: version.signed,
             delegation: version.delegation
         ).json()
-        var lastHeard = ContinuousClock.now
+        // When it was last heard that it goes on.
+        var lastGood = ContinuousClock.now
         while true {
             let name = PublishName.request(
                 template: version.record.name,
@@ -73,9 +76,8 @@ struct RemoteRepository: PublishDestination {
             let answer: PublishReply?
             do throws(Failure) {
                 answer = try await ask(name, payload: payload)
-                lastHeard = .now
             } catch  where Self.mayPass(error) {
-                guard ContinuousClock.now - lastHeard < Self.absence else {
+                guard ContinuousClock.now - lastGood < Self.absence else {
                     throw error.wrapped(
                         "the repository at \(address) has not answered for "
                             + "\(Self.absence.components.seconds) s",
@@ -85,23 +87,49 @@ struct RemoteRepository: PublishDestination {
                 answer = nil
             }
             switch answer {
-            case .pulling(let progress): await report(progress)
+            case .pulling(let progress):
+                lastGood = .now
+                await report(progress)
             case .done(_, let progress):
                 await report(progress)
                 return .done
             case .taken(let next): return .taken(next: next)
+            // The connection was away in the midst of it, or the repository does something else: it begins anew
+            // with the next question.
+            case .refused(let failure)
+            where Self.mayPass(failure.failure) || failure.kind == .busy:
+                guard ContinuousClock.now - lastGood < Self.absence else {
+                    throw refusal(failure)
+                }
             case .refused(let failure): throw refusal(failure)
             case .offer: throw unexpected
             case nil: break
             }
-            try? await Task.sleep(for: Self.pause)
+            do {
+                try await Task.sleep(for: Self.pause)
+            } catch {
+                throw Failure(
+                    .cancelled,
+                    "the node ends",
+                    hint: "publish again: it goes on where it was"
+                )
+            }
         }
     }
 
     /// Who is at the other end cannot be seen: what it says of itself is compared with what the publisher
     /// knows, before its key is let sign for the namespace.
     private func check(_ keyId: String, for namespace: Name) throws(Failure) {
-        if let expectedKey, expectedKey.count >= 8, keyId.hasPrefix(expectedKey) { return }
+        if let expectedKey {
+            guard expectedKey.count >= Self.keyDigitCount else {
+                throw Failure(
+                    .usage,
+                    "--repository-key has \(expectedKey.count) digits; it needs "
+                        + "\(Self.keyDigitCount) or more"
+                )
+            }
+            if keyId.hasPrefix(expectedKey) { return }
+        }
         throw Failure(
             .untrusted,
             expectedKey == nil
@@ -109,14 +137,14 @@ struct RemoteRepository: PublishDestination {
                     + "with key \(keyId)"
                 : "the repository at \(address) has key \(keyId)",
             hint: "if that is its key (there: ccnfs key show STATE/keys/node.pem): "
-                + "--repository-key \(keyId.prefix(16))"
+                + "--repository-key \(keyId.prefix(Self.keyDigitCount))"
         )
     }
 
     /// A repository that is being started anew is waited for.
     private static func mayPass(_ failure: Failure) -> Bool {
         switch failure.kind {
-        case .unavailable, .timedOut, .noSource: true
+        case .unavailable, .timedOut: true
         default: false
         }
     }

@@ -132,7 +132,12 @@ extension SegmentedContent {
             {
                 last += 1
             }
-            return .resident(leaf, entry: entry, first, byteCount: byteCount(through: last))
+            let count = byteCount(through: last)
+            // A manifest that names a shorter segment than its place has: not beyond that one.
+            guard joins || position % size + count <= first.image.segmentSize else {
+                return .unknown
+            }
+            return .resident(leaf, entry: entry, first, byteCount: count)
         }
     }
 }
@@ -276,9 +281,12 @@ extension SegmentedContent {
             let entries = leaf.ids.indices.filter { !leaf.ids[$0].isHole }
             for start in stride(from: 0, to: entries.count, by: Self.fetchesAtOnce) {
                 let some = entries[start..<min(start + Self.fetchesAtOnce, entries.count)]
-                let missing = leaf.residents.withLock { residents in
-                    some.filter { residents[$0] == nil }
+                if Task.isCancelled {
+                    throw Failure(.cancelled, "fetching \(prefix) was ended")
                 }
+                // Asked anew: what a reader found once may have been evicted since.
+                let places = try store.residents(of: some.map { leaf.ids[$0] })
+                let missing = zip(some, places).filter { $0.1 == nil }.map(\.0)
                 let segments = missing.map { index * ManifestNode.fanout + $0 }
                 let results = await FetchUrgency.$isBackground.withValue(true) {
                     await segmentResults(segments[...])

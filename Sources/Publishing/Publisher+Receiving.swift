@@ -45,6 +45,7 @@ extension Publisher {
         guard packet.validation?.keyId == record.publisher else {
             throw Failure(.untrusted, "the record names another publisher than its signature")
         }
+        if let delegation { try check(delegation, of: template.prefix(1)) }
         let fileBytes = record.files.reduce(0) { $0 + $1.content.size }
         guard record.disks.count <= PublishRequest.diskLimit,
             record.files.count <= PublishRequest.fileLimit,
@@ -59,7 +60,24 @@ extension Publisher {
             let isSame = known.record == version.id
             return (version, isSame ? .done : .taken(next: try local.nextVersion(of: template)))
         }
-        return (version, nil)
+        // Numbers have no gaps: else one record could leave none for those after it.
+        let next = try local.nextVersion(of: template)
+        return (version, record.version == next ? nil : .taken(next: next))
+    }
+
+    private func check(_ delegation: [UInt8], of namespace: Name) throws(Failure) {
+        let given = try Delegation(
+            signed: delegation,
+            namespace: namespace,
+            trust: local.templates.trust
+        )
+        guard given.key == local.editor.nodeKey.publicKey else {
+            throw Failure(
+                .untrusted,
+                "the delegation is to another key than the repository's",
+                hint: "publish again: the repository's key is asked for anew"
+            )
+        }
     }
 
     /// Brings what the version is made of from the publisher, as far as it is not here, and makes it visible.

@@ -21,7 +21,7 @@ struct TreePuller: Sendable {
     }
 
     /// Segments that are asked for at once; the source has a window of its own.
-    private static let segmentsAtOnce = 256
+    private static let segmentsAtOnce = 64
 
     /// A disk.
     ///
@@ -86,7 +86,19 @@ struct TreePuller: Sendable {
     ) async throws(Failure) -> [SegmentSink.Derived] {
         let entries = ids.indices.filter { !ids[$0].isHole }
         let places = try store.places(of: entries.map { ids[$0] })
-        let missing = zip(entries, places).filter { $0.1 == nil }.map(\.0)
+        var missing: [Int] = []
+        for (entry, place) in zip(entries, places) {
+            // One that lies in an image of shorter segments cannot be the one that is meant here.
+            let room = try place.map { (place) throws(Failure) in
+                try store.image(place.image).segmentSize
+            }
+            let position = first + entry
+            let byteCount = min(
+                content.segmentSize,
+                content.size - position * content.segmentSize
+            )
+            if room.map({ $0 < byteCount }) ?? true { missing.append(entry) }
+        }
         let fetched = try await fetch(missing.map { (entry: $0, id: ids[$0]) }, under: prefix)
         var pulled = Pulled()
         var derived: [SegmentSink.Derived] = []

@@ -18,7 +18,15 @@ package final class LayeredStore: ContentSource {
     private let source: any ContentSource
     private let cacheLimit: Int
     private let logger: Logger
-    private let flights = Mutex<[ObjectRequest: Task<Result<Fetched, Failure>, Never>]>([:])
+    private let flights = Mutex<[Flight: Task<Result<Fetched, Failure>, Never>]>([:])
+
+    /// One for those who wait and one for the background: below them it is one Interest, which goes out as
+    /// early as somebody waits.
+    private struct Flight: Hashable {
+        let request: ObjectRequest
+        let isBackground: Bool
+    }
+
     private let cacheByteCount = Mutex<Int?>(nil)
     private let isCacheBroken = Atomic<Bool>(false)
 
@@ -172,20 +180,22 @@ extension LayeredStore {
         _ request: ObjectRequest,
         keep: @escaping @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
     ) async throws(Failure) -> Fetched {
+        let key = Flight(request: request, isBackground: FetchUrgency.isBackground)
         let flight = flights.withLock { flights in
-            if let flight = flights[request] { return flight }
-            let flight = Task { await self.fetchOnce(request, keep: keep) }
-            flights[request] = flight
+            if let flight = flights[key] { return flight }
+            let flight = Task { await self.fetchOnce(key, keep: keep) }
+            flights[key] = flight
             return flight
         }
         return try await flight.value.get()
     }
 
     private func fetchOnce(
-        _ request: ObjectRequest,
+        _ flight: Flight,
         keep: @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
     ) async -> Result<Fetched, Failure> {
-        defer { flights.withLock { $0[request] = nil } }
+        defer { flights.withLock { $0[flight] = nil } }
+        let request = flight.request
         // Nobody looked, or the flight before this one has landed since.
         if let bytes = try? localObject(request.id) {
             return .success(Fetched(bytes: bytes, resident: nil))

@@ -52,10 +52,12 @@ serve --accept-publish
 refuses "the first of a namespace lets the repository sign its catalog, and only if its key is known" "$NO_PERMISSION" \
     'asks to be let sign' at publisher publish "$small" "$NAME" --key "$key" --to "127.0.0.1:$port"
 refuses "another key than that is refused" "$NO_PERMISSION" 'has key' at publisher publish "$small" "$NAME" --key "$key" \
+    --to "127.0.0.1:$port" --repository-key 0123456789abcdef0123456789abcdef
+refuses "the beginning of a key's id that anybody could make" 64 'needs 32' at publisher publish "$small" "$NAME" --key "$key" \
     --to "127.0.0.1:$port" --repository-key 0123456789abcdef
 repository_key=$(at publisher key show "$work/repository/state/keys/node.pem" --json | jq -r .keyId)
 check "a command without a node publishes there" at publisher publish "$small" "$NAME" --key "$key" \
-    --to "127.0.0.1:$port" --repository-key "${repository_key:0:16}" --property memory=1G --file "${key%.pem}.pub"
+    --to "127.0.0.1:$port" --repository-key "${repository_key:0:32}" --property memory=1G --file "${key%.pem}.pub"
 check_same "it is version 1 there" "1 " "$(versions "$NAME")"
 check_same "and no template of the publisher's own node" "[]" "$(at publisher list --json | jq -c .)"
 check "the repository finds nothing wrong with it" at repository verify

@@ -81,6 +81,40 @@ import Testing
         #expect(scene.giveBack(2, .noRoute, from: Scene.repository).failures == [.noSource])
     }
 
+    @Test func asksAFaceThatComesUpForWhatWaitsForTheEndOfABench() {
+        var scene = Scene([Scene.repository, Scene.peer])
+        _ = scene.down(Scene.repository)
+        #expect(scene.want(1).askedOf == [Scene.peer])
+        #expect(scene.answer(1, from: Scene.peer, isRight: false).askedOf.isEmpty)
+        #expect(scene.up(Scene.repository).askedOf == [Scene.repository])
+    }
+
+    @Test func knowsWhoSentWhatWhereTwoHaveOneFace() {
+        var scene = Scene([])
+        let face = FaceId(70)
+        for source in [7, 8] {
+            scene.scheduler.addSource(source, label: "publisher", kind: .repository([]))
+            _ = scene.scheduler.faceUp(face, of: source, now: scene.now)
+        }
+        _ = scene.want(1, only: 7)
+        _ = scene.want(2, only: 8)
+        #expect(scene.answer(1, from: 70).delivered == [1])
+        #expect(scene.scheduler.sources[7]?.counters.objects == 1)
+        _ = scene.scheduler.removeSource(7, now: scene.now)
+        #expect(scene.answer(2, from: 70).delivered == [2])
+        #expect(scene.scheduler.sources[8]?.counters.objects == 1)
+        #expect(scene.scheduler.inFlightCount == 0)
+    }
+
+    @Test func whoeverJoinsWhatIsQueuedIsAnsweredByItsOwnDeadline() {
+        var scene = Scene()
+        for number in 0..<200 { _ = scene.want(number, patience: 60_000) }
+        _ = scene.want(900, .hydration, patience: 100)
+        _ = scene.want(900, .hydration, patience: 700)
+        let actions = scene.pass(701)
+        #expect(actions.failed.contains(201) && actions.failed.contains(202))
+    }
+
     // MARK: Silence
 
     @Test func asksTheNextWhenOneIsSilentAndTakesALateAnswerAllTheSame() {
@@ -265,18 +299,6 @@ import Testing
         #expect(scene.giveBack(1, .congested, from: Scene.repository).isEmpty)
         #expect(scene.pass(60).askedOf == [Scene.repository])
         #expect(scene.answer(1, from: Scene.repository).delivered == [1])
-    }
-
-    // MARK: Leaving
-
-    @Test func forgetsWhatNobodyWantsAnyMore() {
-        var scene = Scene()
-        for number in 0..<100 { _ = scene.want(number) }
-        for number in 0..<100 {
-            _ = scene.scheduler.cancel(UInt64(number + 1), of: Scene.name(number), now: scene.now)
-        }
-        #expect(scene.scheduler.askCount == 0)
-        #expect(scene.scheduler.inFlightCount == 0)
     }
 
     // MARK: Anything

@@ -98,6 +98,15 @@ import Testing
         #expect(scene.forwarder.isAtRest)
     }
 
+    @Test func isGivenBackByTheNextAtOnceThoughTheOneBeforeIsSilent() throws {
+        var scene = Scene()
+        _ = try express(&scene, hopLimit: 1, to: Scene.other)
+        _ = try express(&scene, hopLimit: 32, to: Scene.upstream)
+        let interest = try Scene.interest("ccnx:/n/1", hopLimit: 32)
+        #expect(try scene.giveBack(interest, .noRoute, from: Scene.upstream).returns == [.noRoute])
+        #expect(scene.forwarder.isAtRest)
+    }
+
     @Test func sharesWhatAnotherWaitsFor() throws {
         var scene = Scene()
         try scene.route("ccnx:/n", to: Scene.upstream)

@@ -5,7 +5,9 @@ import Failures
 import Fetching
 import Publishing
 import Repositories
+import Signing
 import Store
+import Templates
 import TestSupport
 import Testing
 
@@ -209,6 +211,46 @@ struct RemotePublishingTests {
         #expect(failure.kind == .noSource)
         #expect(try await pair.repository.status().templates == 0)
         await pair.stop()
+    }
+
+    /// A number that leaves none behind it would end the template, and once ended the node.
+    @Test(.timeLimit(.minutes(1)), arguments: [2, 77, Int.max])
+    func takesNoVersionButTheNext(_ number: Int) async throws {
+        let elsewhere = try TestNode()
+        try await elsewhere.trustPublisher()
+        try await elsewhere.publish(image)
+        let row = try #require(try elsewhere.operations.homes.database.versions().first)
+        let stored = try #require(try elsewhere.operations.homes.store.localObject(row.record))
+        guard case .contentObject(let object) = try PacketDecoder.decode(stored).packet else {
+            Issue.record("the record is no Content Object")
+            return
+        }
+        var record = try TemplateRecord(json: object.payload)
+        record.version = number
+        let signed = try SignedContentObject.sign(
+            ContentObject(name: object.name, payload: try record.json()),
+            with: try TestNode.publisherKey.get(),
+            signatureTimeMilliseconds: 1
+        )
+        let repository = try TestNode(acceptsPublishing: true)
+        try await repository.trustPublisher()
+        let (_, outcome) = try repository.operations.publisher.checked(
+            signed,
+            as: row.template,
+            delegation: nil
+        )
+        guard case .taken(next: 1) = outcome else {
+            Issue.record("version \(number) would be taken")
+            return
+        }
+        // A delegation that is none is not let into the catalog.
+        #expect(throws: Failure.self) {
+            try repository.operations.publisher.checked(
+                stored,
+                as: row.template,
+                delegation: [UInt8](repeating: 7, count: 30_000)
+            )
+        }
     }
 
     @Test(.timeLimit(.minutes(1)))
