@@ -69,6 +69,12 @@ package final class FaceTable: @unchecked Sendable {
         return entries.values.map(\.face).sorted { $0.id < $1.id }
     }
 
+    /// Nil if it is down.
+    package func face(_ id: FaceId) -> Face? {
+        eventLoop.preconditionInEventLoop()
+        return entries[id]?.face
+    }
+
     /// Queues a packet. False, and the packet is dropped, if the face is gone or its queue is full.
     @discardableResult
     package func send(_ wire: [UInt8], on face: FaceId) -> Bool {

@@ -473,12 +473,11 @@ extension FetchScheduler {
             let label = sourcesById[id]?.label ?? ""
             asks[serial]?.problem = Failure(.timedOut, "\(label) does not answer for \(ask.name)")
             asks[serial]?.isRepeated = true
-            // Before the next is chosen: it may be benched by this.
+            asks[serial]?.state = .paused
+            // Before the next is chosen.
             if sourcesById[id]?.noteTimeout(now: now) == true {
-                asks[serial]?.state = .paused
                 bench(id, because: "it does not answer", now: now)
             }
-            asks[serial]?.state = .paused
             if now < ask.deadline { assign(serial, now: now) }
             dispatch(id, now: now)
         } else if now < ask.deadline, ask.state == .paused {

@@ -12,3 +12,9 @@ package enum WallClock {
     /// Seconds since 1970.
     package static var seconds: Int { nanoseconds / 1_000_000_000 }
 }
+
+extension Duration {
+    package var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) / 1e18
+    }
+}

@@ -24,11 +24,11 @@ extension Forwarder {
         if interest.lifetimeMilliseconds == 0 {
             return forwardWithoutReply(interest, packet, hopLimit: hopLimit, from: face)
         }
-        let lifetime = min(
-            interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
-            limits.maximumLifetimeMilliseconds
+        let origin = PendingInterest.Origin(
+            face: face,
+            packet: packet,
+            expiry: expiry(of: interest, now)
         )
-        let origin = PendingInterest.Origin(face: face, packet: packet, expiry: now + lifetime)
         let key = InterestKey(interest)
         if let serial = pit.serial(of: key), let entry = pit[serial] {
             if entry.expiry > now {
@@ -53,11 +53,11 @@ extension Forwarder {
         now: UInt64
     ) -> [ForwarderAction] {
         guard case .interest(let interest) = packet.packet, faces[face] != nil else { return [] }
-        let lifetime = min(
-            interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
-            limits.maximumLifetimeMilliseconds
+        let origin = PendingInterest.Origin(
+            face: face,
+            packet: packet,
+            expiry: expiry(of: interest, now)
         )
-        let origin = PendingInterest.Origin(face: face, packet: packet, expiry: now + lifetime)
         let key = InterestKey(interest)
         var expired: [ForwarderAction] = []
         if let serial = pit.serial(of: key), let entry = pit[serial] {
@@ -128,8 +128,7 @@ extension Forwarder {
     ) -> [ForwarderAction] {
         guard let entry = pit[token.serial], entry.isLookingUp else { return [] }
         _ = remove(token.serial)
-        return entry.origins.filter { waits($0, at: now) && faces[$0.face] != nil }
-            .flatMap { refuse($0.packet, .noResources, to: $0.face) }
+        return giveBack(entry, .noResources, now: now)
     }
 
     /// A neighbour whose time is over has given up; whoever asks in this process gets an outcome for
@@ -285,9 +284,7 @@ extension Forwarder {
         }
         guard let entry = pit[serial], !entry.isAwaitingAnyone else { return [] }
         _ = remove(serial)
-        let told = entry.returnCode ?? code
-        return entry.origins.filter { waits($0, at: now) && faces[$0.face] != nil }
-            .flatMap { refuse($0.packet, told, to: $0.face) }
+        return giveBack(entry, entry.returnCode ?? code, now: now)
     }
 
     /// RFC 8569 section 2.4.4: the longest prefix's next hops but the one it came from; none on another
@@ -315,6 +312,24 @@ extension Forwarder {
         guard let next = candidates.faces.first else { return [] }
         counters.interestsForwarded += 1
         return [.sendInterest(packet, hopLimit: hopLimit, to: next)]
+    }
+
+    private func expiry(of interest: Interest, _ now: UInt64) -> UInt64 {
+        now
+            + min(
+                interest.lifetimeMilliseconds ?? limits.defaultLifetimeMilliseconds,
+                limits.maximumLifetimeMilliseconds
+            )
+    }
+
+    /// Tells everyone who waits for an entry that is over.
+    private mutating func giveBack(
+        _ entry: PendingInterest,
+        _ code: ReturnCode,
+        now: UInt64
+    ) -> [ForwarderAction] {
+        entry.origins.filter { waits($0, at: now) && faces[$0.face] != nil }
+            .flatMap { refuse($0.packet, code, to: $0.face) }
     }
 
     private mutating func refuse(

@@ -1,6 +1,7 @@
 internal import CCNx
 internal import Control
 internal import Failures
+internal import Files
 internal import Profiles
 internal import Templates
 
@@ -44,12 +45,11 @@ extension NodeOperations {
                 FetchReport.Item(name: item.name, dataBytes: done, fetchedBytes: came)
             )
         }
-        let elapsed = (ContinuousClock.now - start).components
         return FetchReport(
             template: template.uri,
             version: version.number,
             items: fetched,
-            seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+            seconds: (ContinuousClock.now - start).seconds
         )
     }
 }

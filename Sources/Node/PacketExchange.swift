@@ -117,7 +117,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     /// Nil if the face is down.
     private func address(of face: FaceId) -> FaceAddress? {
-        table?.faces.first { $0.id == face }?.address
+        table?.face(face)?.address
     }
 
     func removeSource(_ source: FetchScheduler.SourceId) {

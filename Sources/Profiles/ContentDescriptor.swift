@@ -20,4 +20,9 @@ package struct ContentDescriptor: Hashable, Sendable {
     }
 
     package var segmentCount: Int { (size + segmentSize - 1) / segmentSize }
+
+    /// Bytes of the segment at a position, which lies inside the content.
+    package func byteCount(ofSegment position: Int) -> Int {
+        min(segmentSize, size - position * segmentSize)
+    }
 }

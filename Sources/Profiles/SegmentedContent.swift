@@ -217,7 +217,7 @@ extension SegmentedContent {
     /// All bytes of one segment.
     private func segment(_ segment: Int) async throws(Failure) -> [UInt8] {
         let size = descriptor.segmentSize
-        let byteCount = min(size, descriptor.size - segment * size)
+        let byteCount = descriptor.byteCount(ofSegment: segment)
         let leaf = try await leaf(segment / ManifestNode.fanout)
         let entry = segment % ManifestNode.fanout
         guard entry < leaf.ids.count, !leaf.ids[entry].isHole else {
@@ -294,11 +294,7 @@ extension SegmentedContent {
                 for (_, result) in results { fetched += try result.get().count }
                 done += some.reduce(0) { sum, entry in
                     let segment = index * ManifestNode.fanout + entry
-                    return sum
-                        + min(
-                            descriptor.segmentSize,
-                            descriptor.size - segment * descriptor.segmentSize
-                        )
+                    return sum + descriptor.byteCount(ofSegment: segment)
                 }
                 try await progress(done, fetched)
             }
@@ -354,8 +350,8 @@ extension SegmentedContent {
             let ids = try await manifest.leaf(index)
             let residents = try store.residents(of: ids)
             for (entry, id) in ids.enumerated() where !id.isHole {
-                let start = (index * ManifestNode.fanout + entry) * descriptor.segmentSize
-                let byteCount = min(descriptor.segmentSize, descriptor.size - start)
+                let segment = index * ManifestNode.fanout + entry
+                let byteCount = descriptor.byteCount(ofSegment: segment)
                 data += byteCount
                 var isLocal = residents[entry] != nil
                 if !isLocal { isLocal = try store.hasSmallObject(id) }

@@ -142,7 +142,7 @@ struct DerivedDiskReader {
     }
 
     private func baseByteCount(_ segment: Int, of base: SegmentedContent) -> Int {
-        max(0, min(segmentSize, base.descriptor.size - segment * segmentSize))
+        max(0, base.descriptor.byteCount(ofSegment: segment))
     }
 
     private func readNode(

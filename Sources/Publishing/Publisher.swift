@@ -1,5 +1,6 @@
 internal import CCNx
 package import Failures
+internal import Files
 internal import Images
 internal import Profiles
 internal import Signing
@@ -348,8 +349,4 @@ package final class Publisher: Sendable {
             signatureTimeMilliseconds: UInt64(now) * 1000
         )
     }
-}
-
-extension Duration {
-    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }

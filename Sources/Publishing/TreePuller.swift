@@ -92,11 +92,7 @@ struct TreePuller: Sendable {
             let room = try place.map { (place) throws(Failure) in
                 try store.image(place.image).segmentSize
             }
-            let position = first + entry
-            let byteCount = min(
-                content.segmentSize,
-                content.size - position * content.segmentSize
-            )
+            let byteCount = content.byteCount(ofSegment: first + entry)
             if room.map({ $0 < byteCount }) ?? true { missing.append(entry) }
         }
         let fetched = try await fetch(missing.map { (entry: $0, id: ids[$0]) }, under: prefix)
@@ -104,10 +100,7 @@ struct TreePuller: Sendable {
         var derived: [SegmentSink.Derived] = []
         for entry in entries {
             let position = first + entry
-            let byteCount = min(
-                content.segmentSize,
-                content.size - position * content.segmentSize
-            )
+            let byteCount = content.byteCount(ofSegment: position)
             let bytes = fetched[entry]
             if let bytes, bytes.count != byteCount {
                 throw Failure(
