@@ -135,6 +135,12 @@ final class DiskScene {
         return try disk()
     }
 
+    /// A new VM `vm` with one empty disk `disk0`.
+    func blank() throws(Failure) -> Disk {
+        try machines.make(named: "vm", attributes: Self.attributes)
+        return try machines.makeDisk(named: "disk0", in: "vm", attributes: Self.attributes)
+    }
+
     func disk(_ name: String = "disk0", of machine: String = "vm") throws(Failure) -> Disk {
         guard let disk = machines.disk(name, of: machine) else {
             throw Failure(.notFound, "the scene has no disk \(name) of \(machine)")

@@ -17,12 +17,7 @@ import Testing
 
     @Test func commitsNothingBeforeAFlush() async throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: DiskScene.attributes
-        )
+        let disk = try scene.blank()
         let other = try scene.machines.makeDisk(
             named: "disk1",
             in: "vm",
@@ -68,12 +63,7 @@ import Testing
 
     @Test func makesCreationAndRenamingDurableToo() async throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: DiskScene.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: DiskScene.attributes
-        )
+        let disk = try scene.blank()
         try scene.machines.rename("vm", to: "web")
         #expect(scene.database.hasUndurableCommits)
         try await scene.machines.flushQueue.flush(disk)

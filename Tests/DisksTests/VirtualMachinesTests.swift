@@ -67,12 +67,7 @@ import Testing
 
     @Test func keepAnOpenDiskUntilItIsClosed() async throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: Self.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: Self.attributes
-        )
+        let disk = try scene.blank()
         let handles = [true, false].map { disk.handles.open(forWriting: $0) }
         try await disk.writeWaiting([1, 2, 3], at: 0)
         try scene.machines.removeDisk("disk0", of: "vm")
@@ -100,12 +95,7 @@ import Testing
 
     @Test func leaveARemovedDiskThatIsOpenToACopy() throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: Self.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: Self.attributes
-        )
+        let disk = try scene.blank()
         _ = disk.handles.open(forWriting: false)
         try scene.machines.removeDisk("disk0", of: "vm")
         #expect(kind { _ = try scene.machines.pin(disk) } == .unsupported)
@@ -136,12 +126,7 @@ import Testing
 
     @Test func keepTheTimeOfAChangeToTheSecondWithEachFlush() async throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: Self.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: Self.attributes
-        )
+        let disk = try scene.blank()
         for byte in 1...20 {
             try await disk.writeWaiting([UInt8(byte)], at: byte)
             try await scene.machines.flushQueue.flush(disk)
@@ -256,12 +241,7 @@ import Testing
 
     @Test func refuseADiskBeyondTheSizeLimit() async throws {
         let scene = try DiskScene()
-        try scene.machines.make(named: "vm", attributes: Self.attributes)
-        let disk = try scene.machines.makeDisk(
-            named: "disk0",
-            in: "vm",
-            attributes: Self.attributes
-        )
+        let disk = try scene.blank()
         _ = try disk.resize(to: Disks.sizeLimit)
         #expect(disk.size == 8 << 40)
         #expect(kind { _ = try disk.resize(to: Disks.sizeLimit + 1) } == .tooLarge)
