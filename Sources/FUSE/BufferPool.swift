@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Files
 
 /// Read buffers, one for each thread that is answering a read at the moment.
 ///
@@ -29,7 +29,7 @@ final class BufferPool: Sendable {
         }
     }
 
-    private let free = Mutex<[Buffer]>([])
+    private let free = Guarded<[Buffer]>([])
 
     func take() -> Buffer { free.withLock { $0.popLast() } ?? Buffer() }
 

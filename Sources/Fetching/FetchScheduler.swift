@@ -237,6 +237,12 @@ extension FetchScheduler {
         if ask.state == .waiting || ask.state == .paused { assign(serial, now: now) }
     }
 
+    /// Somebody waits for it from now on; what nobody asked for is let be.
+    package mutating func hasten(_ name: Name, now: UInt64) -> [Action] {
+        if let serial = serialOfName[name] { promote(serial, to: .reader, now: now) }
+        return takeActions()
+    }
+
     private mutating func promote(_ serial: UInt64, to lane: FetchLane, now: UInt64) {
         guard let ask = asks[serial], lane < ask.lane else { return }
         asks[serial]?.lane = lane

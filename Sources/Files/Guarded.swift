@@ -39,4 +39,12 @@ package final class Guarded<Value>: @unchecked Sendable {
         defer { unsafe pthread_mutex_unlock(lock) }
         return try unsafe body(&value.pointee)
     }
+
+    /// - Returns: nil, and `body` was not called, while another thread is inside.
+    @inlinable
+    package func withLockIfAvailable<Result>(_ body: (inout Value) -> Result) -> Result? {
+        guard unsafe pthread_mutex_trylock(lock) == 0 else { return nil }
+        defer { unsafe pthread_mutex_unlock(lock) }
+        return unsafe body(&value.pointee)
+    }
 }

@@ -1,5 +1,5 @@
 internal import CCNx
-internal import Synchronization
+internal import Files
 
 /// Inodes the kernel knows, by number.
 ///
@@ -17,7 +17,7 @@ final class InodeTable: Sendable {
         var lookupCount: UInt64
     }
 
-    private let entries = Mutex<[UInt64: Entry]>([:])
+    private let entries = Guarded<[UInt64: Entry]>([:])
 
     func node(_ inode: UInt64) -> TreeNode? {
         if inode == Self.root { return .directory(.init()) }

@@ -21,11 +21,13 @@ struct Fetcher: ContentSource {
         guard exchange.hasSource(for: name) else { return try await NoSource().object(request) }
         return try await exchange.fetch(
             name,
-            lane: FetchUrgency.isBackground ? .hydration : .reader,
+            lane: FetchLane(FetchUrgency.current),
             patience: Self.patience,
             mayPeersAnswer: true
         ).get().payload
     }
+
+    func hasten(_ request: ObjectRequest) { exchange.hasten(ObjectName(request).name) }
 
     /// The payload of the Content Object with exactly this name, from its repository.
     func payload(of name: Name) async throws(Failure) -> [UInt8] {
@@ -35,5 +37,15 @@ struct Fetcher: ContentSource {
             patience: Self.patience,
             mayPeersAnswer: false
         ).get().payload
+    }
+}
+
+extension FetchLane {
+    fileprivate init(_ urgency: FetchUrgency) {
+        switch urgency {
+        case .reader: self = .reader
+        case .readAhead: self = .readAhead
+        case .background: self = .hydration
+        }
     }
 }

@@ -79,6 +79,11 @@ extension PacketExchange {
         }
     }
 
+    /// Somebody waits now for what was asked for already.
+    func hasten(_ name: Name) {
+        loop.execute { self.carryOut(self.own.scheduler.hasten(name, now: self.now)) }
+    }
+
     private func want(
         _ wanted: FetchScheduler.Wanted,
         _ payload: [UInt8]?,

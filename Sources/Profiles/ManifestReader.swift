@@ -41,6 +41,22 @@ package final class ManifestReader: Sendable {
         return ids
     }
 
+    /// Gets leaves into the store, some at once.
+    ///
+    /// - Returns: false if one cannot be had.
+    func fetchLeaves(_ indices: Range<Int>, atOnce count: Int) async -> Bool {
+        for start in stride(from: indices.lowerBound, to: indices.upperBound, by: count) {
+            let isComplete = await withTaskGroup { group in
+                for index in start..<min(start + count, indices.upperBound) {
+                    group.addTask { (try? await self.leaf(index)) != nil }
+                }
+                return await group.allSatisfy(\.self)
+            }
+            if !isComplete { return false }
+        }
+        return true
+    }
+
     /// The id of the node of segments `index * 1024 …`; the node itself is not fetched.
     ///
     /// Only where there are such nodes: `levels` is at least 1.

@@ -9,15 +9,29 @@ package protocol ContentSource: Sendable {
     /// Whether what it gives was checked against its id already.
     var givesCheckedBytes: Bool { get }
     func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8]
+    /// Somebody waits now for what was asked for with less urgency.
+    func hasten(_ request: ObjectRequest)
 }
 
 extension ContentSource {
     package var givesCheckedBytes: Bool { false }
+    package func hasten(_ request: ObjectRequest) {}
 }
 
-/// Whether somebody waits for what a task asks a source for; tasks that it starts inherit it.
-package enum FetchUrgency {
-    @TaskLocal package static var isBackground = false
+/// How urgent it is what a task asks a source for; tasks that it starts inherit it.
+package enum FetchUrgency: Int, Comparable, Sendable {
+    /// Somebody waits for it.
+    case reader
+    /// Somebody will soon.
+    case readAhead
+    /// Somebody may one day.
+    case background
+
+    @TaskLocal package static var current = FetchUrgency.reader
+
+    package static func < (left: FetchUrgency, right: FetchUrgency) -> Bool {
+        left.rawValue < right.rawValue
+    }
 }
 
 /// An object, and where the network may know it.

@@ -131,19 +131,18 @@ extension ContentStore {
         try objects.finish()
     }
 
-    /// Writes a segment, whose bytes are those of its id, at its place of `image` and tells the index of it.
+    /// Writes segments, whose bytes are those of their ids, at their places of `image` and tells the index of
+    /// them.
     package func keep(
-        _ bytes: Span<UInt8>,
-        id: ObjectId,
-        at position: Int,
+        _ segments: [(id: ObjectId, bytes: [UInt8], at: Int)],
         of image: SegmentImage
     ) throws(Failure) {
         try image.changing { () throws(Failure) in
-            try image.write(bytes, at: position)
-            try index.insert([
-                (id: id, place: SegmentPlace(image: image.number, position: position))
-            ])
-            image.markPresent(position, isVerified: true)
+            for (_, bytes, position) in segments { try image.write(bytes.span, at: position) }
+            try index.insert(
+                segments.map { ($0.id, place: SegmentPlace(image: image.number, position: $0.at)) }
+            )
+            for (_, _, position) in segments { image.markPresent(position, isVerified: true) }
         }
     }
 

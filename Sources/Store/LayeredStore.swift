@@ -1,3 +1,4 @@
+internal import Dispatch
 package import Failures
 package import Logging
 internal import Synchronization
@@ -6,26 +7,22 @@ internal import Synchronization
 ///
 /// `object(_:)` asks the layers in turn. What a source gives is checked against its id, kept in the
 /// cache when there is room, and handed on either way: a full or broken cache slows reads down and
-/// never fails them. Concurrent requests for one id share one fetch.
+/// never fails them. Concurrent requests for one id share one fetch; see LayeredStore+Fetching.
 ///
-/// Concurrency: any thread; `flights` guards the table of fetches under way.
+/// Concurrency: any thread. `flights` guards the fetches under way, `toKeep` what waits to be written by
+/// `keeper`.
 package final class LayeredStore: ContentSource {
     /// What exists nowhere else: content that was published on this node.
     package let published: ContentStore
     /// What can be fetched again.
     package let cache: ContentStore
     package let counters = StoreCounters()
-    private let source: any ContentSource
+    let source: any ContentSource
     private let cacheLimit: Int
-    private let logger: Logger
-    private let flights = Mutex<[Flight: Task<Result<Fetched, Failure>, Never>]>([:])
-
-    /// One for those who wait and one for the background: below them it is one Interest, which goes out as
-    /// early as somebody waits.
-    private struct Flight: Hashable {
-        let request: ObjectRequest
-        let isBackground: Bool
-    }
+    let logger: Logger
+    let flights = Mutex(Flights())
+    let toKeep = Mutex<[Keeping]>([])
+    let keeper = DispatchQueue(label: "ccnfs.keeper")
 
     private let cacheByteCount = Mutex<Int?>(nil)
     private let isCacheBroken = Atomic<Bool>(false)
@@ -136,147 +133,18 @@ extension LayeredStore {
     }
 }
 
-// MARK: - What has to come from elsewhere
-
-extension LayeredStore {
-    /// A small object: from here, or fetched and kept.
-    package func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
-        if let bytes = try localObject(request.id) { return bytes }
-        let fetched = try await fetch(request) { [cache] bytes throws(Failure) in
-            if bytes.count <= ContentStore.smallObjectLimit {
-                _ = try cache.insert([(id: request.id, bytes: bytes)], durably: false)
-            }
-            return nil
-        }
-        return fetched.bytes
-    }
-
-    /// What came, and where it can be read from now on; nil if it is not known or was not kept.
-    package struct Fetched: Sendable {
-        package let bytes: [UInt8]
-        package let resident: ResidentSegment?
-    }
-
-    /// A segment of the disk with this root that a reader did not find: fetched and kept at its position, or
-    /// from here if it came meanwhile.
-    package func segment(
-        _ request: ObjectRequest,
-        position: Int,
-        root: ObjectId,
-        segmentSize: Int
-    ) async throws(Failure) -> Fetched {
-        try await fetch(request) { [self] bytes throws(Failure) in
-            try keep(
-                bytes,
-                id: request.id,
-                position: position,
-                root: root,
-                segmentSize: segmentSize
-            )
-        }
-    }
-
-    private func fetch(
-        _ request: ObjectRequest,
-        keep: @escaping @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
-    ) async throws(Failure) -> Fetched {
-        let key = Flight(request: request, isBackground: FetchUrgency.isBackground)
-        let flight = flights.withLock { flights in
-            if let flight = flights[key] { return flight }
-            let flight = Task { await self.fetchOnce(key, keep: keep) }
-            flights[key] = flight
-            return flight
-        }
-        return try await flight.value.get()
-    }
-
-    private func fetchOnce(
-        _ flight: Flight,
-        keep: @Sendable ([UInt8]) throws(Failure) -> ResidentSegment?
-    ) async -> Result<Fetched, Failure> {
-        defer { flights.withLock { $0[flight] = nil } }
-        let request = flight.request
-        // Nobody looked, or the flight before this one has landed since.
-        if let bytes = try? localObject(request.id) {
-            return .success(Fetched(bytes: bytes, resident: nil))
-        }
-        let bytes: [UInt8]
-        do throws(Failure) {
-            bytes = try await source.object(request)
-        } catch {
-            counters.failedFetches.add(1, ordering: .relaxed)
-            return .failure(error)
-        }
-        guard source.givesCheckedBytes || ObjectId(of: bytes) == request.id else {
-            counters.failedFetches.add(1, ordering: .relaxed)
-            return .failure(
-                Failure(.corrupt, "what was sent for object \(request.id) has other bytes")
-            )
-        }
-        counters.fetchedObjects.add(1, ordering: .relaxed)
-        counters.fetchedBytes.add(bytes.count, ordering: .relaxed)
-        var resident: ResidentSegment?
-        do throws(Failure) {
-            resident = try keep(bytes)
-        } catch {
-            counters.uncachedObjects.add(1, ordering: .relaxed)
-            logger.notice("cache did not take an object", metadata: ["cause": "\(error)"])
-        }
-        return .success(Fetched(bytes: bytes, resident: resident))
-    }
-
-    private func keep(
-        _ bytes: [UInt8],
-        id: ObjectId,
-        position: Int,
-        root: ObjectId,
-        segmentSize: Int
-    ) throws(Failure) -> ResidentSegment {
-        do throws(Failure) {
-            try makeRoom(for: bytes.count)
-            return try write(
-                bytes,
-                id: id,
-                position: position,
-                root: root,
-                segmentSize: segmentSize
-            )
-        } catch  where error.kind == .noSpace {
-            guard try evict(byteCount: Self.evictionByteCount) > 0 else { throw error }
-            return try write(
-                bytes,
-                id: id,
-                position: position,
-                root: root,
-                segmentSize: segmentSize
-            )
-        }
-    }
-
-    private func write(
-        _ bytes: [UInt8],
-        id: ObjectId,
-        position: Int,
-        root: ObjectId,
-        segmentSize: Int
-    ) throws(Failure) -> ResidentSegment {
-        let image = try cache.image(forRoot: root, segmentSize: segmentSize)
-        guard bytes.count <= image.segmentSize else {
-            throw Failure(.tooLarge, "segment \(id) has \(bytes.count) bytes")
-        }
-        try cache.keep(bytes.span, id: id, at: position, of: image)
-        cacheByteCount.withLock { $0 = $0.map { $0 + bytes.count } }
-        return ResidentSegment(image: image, position: position)
-    }
-}
-
 // MARK: - Room in the cache
 
 extension LayeredStore {
     /// Bytes freed at once when the cache is full.
-    private static let evictionByteCount = 64 << 20
+    static let evictionByteCount = 64 << 20
 
-    private func makeRoom(for byteCount: Int) throws(Failure) {
+    /// The cache holds so many bytes more.
+    func noteKept(_ byteCount: Int) {
+        cacheByteCount.withLock { $0 = $0.map { $0 + byteCount } }
+    }
+
+    func makeRoom(for byteCount: Int) throws(Failure) {
         guard cacheLimit < .max else { return }
         let used = try cachedByteCount()
         guard used + byteCount > cacheLimit else { return }

@@ -23,7 +23,7 @@ package final class SegmentImage: Sendable {
     package let number: Int
     package let segmentSize: Int
     private let file: File
-    private let states = Mutex<[State]>([])
+    private let states = Guarded<[State]>([])
     private let changes = Mutex<Void>(())
     private let gate = ReaderGate()
     private let lastUseTick = Atomic<UInt64>(0)

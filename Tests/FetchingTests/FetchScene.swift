@@ -57,6 +57,10 @@ struct FetchScene {
         )
     }
 
+    mutating func hasten(_ number: Int) -> [FetchScheduler.Action] {
+        scheduler.hasten(Self.name(number), now: now)
+    }
+
     mutating func answer(
         _ number: Int,
         from source: Int,

@@ -293,6 +293,17 @@ import Testing
         #expect(!names.contains(Scene.name(298)))
     }
 
+    @Test func sendsFirstWhatSomebodyWaitsForByNow() {
+        var scene = Scene()
+        for number in 0..<64 { _ = scene.want(number, .readAhead) }
+        #expect(scene.hasten(63).isEmpty)
+        #expect(scene.answer(0, from: Scene.repository).sentNames.contains(Scene.name(63)))
+        // Nobody asked for this, and that is asked for already.
+        #expect(scene.hasten(1_000).isEmpty)
+        #expect(scene.hasten(1).isEmpty)
+        #expect(scene.scheduler.askCount == 63)
+    }
+
     @Test func halvesItsWindowWhenTheRepositoryIsBusyAndAsksAgain() {
         var scene = Scene()
         _ = scene.want(1)

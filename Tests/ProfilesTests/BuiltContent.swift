@@ -51,6 +51,16 @@ struct BuiltContent {
         return try BuiltContent(bytes, segmentSize: segmentSize)
     }
 
+    /// All data, and no segment like another.
+    static func distinct(
+        segments count: Int,
+        using random: inout SplitMix
+    ) throws(Failure) -> BuiltContent {
+        var bytes: [UInt8] = []
+        for _ in 0..<count { bytes += random.bytes(4096) }
+        return try BuiltContent(bytes, segmentSize: 4096)
+    }
+
     var objects: [[UInt8]] { segments.map(\.bytes) + nodes }
 
     /// Puts it into a store as publishing does: one image, segment i at place i.

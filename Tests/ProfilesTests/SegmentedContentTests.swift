@@ -149,6 +149,92 @@ import Testing
         }
     }
 
+    // MARK: Fetching ahead
+
+    @Test func fetchesWhatASequentialReaderWillReadAndEachSegmentOnce() async throws {
+        var random = SplitMix(seed: 21)
+        let built = try BuiltContent.distinct(segments: 2048, using: &random)
+        let scene = try StoreScene(built.objects)
+        let content = scene.content(built)
+        for offset in stride(from: 0, to: 1 << 20, by: 128 << 10) {
+            let bytes = try await content.read(at: offset, byteCount: 128 << 10)
+            #expect(same(bytes, built.bytes[offset..<offset + (128 << 10)]))
+        }
+        // Nobody reads here, and it comes.
+        #expect(await soon { try content.residentBytes(at: 2 << 20, byteCount: 4096) != nil })
+        #expect(same(try await content.read(at: 0, byteCount: 8 << 20), built.bytes))
+        for (_, bytes) in built.segments {
+            #expect(scene.source.asked(for: ObjectId(of: bytes)) == 1)
+        }
+    }
+
+    @Test func fetchesNothingAheadForScatteredReads() async throws {
+        var random = SplitMix(seed: 22)
+        let built = try BuiltContent.distinct(segments: 1024, using: &random)
+        let scene = try StoreScene(built.objects)
+        let content = scene.content(built)
+        for segment in [900, 3, 500, 250, 700] {
+            let bytes = try await content.read(at: segment * 4096, byteCount: 4096)
+            #expect(same(bytes, built.bytes[segment * 4096..<(segment + 1) * 4096]))
+        }
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(scene.source.askedInAll == 5 + built.nodes.count)
+    }
+
+    @Test func fetchesItsManifestOnceSomethingIsMissing() async throws {
+        var random = SplitMix(seed: 23)
+        // Three leaves and the node above them.
+        let built = try BuiltContent.distinct(segments: 2304, using: &random)
+        #expect(built.nodes.count == 4)
+        let scene = try StoreScene(built.objects)
+        let content = scene.content(built)
+        _ = try await content.read(at: 0, byteCount: 1)
+        let nodes = built.nodes.map { ObjectId(of: $0) }
+        #expect(await soon { try nodes.allSatisfy { try scene.store.hasSmallObject($0) } })
+        let asked = scene.source.askedInAll
+        _ = try await content.read(at: 8 << 20, byteCount: 1)
+        #expect(scene.source.askedInAll == asked + 1)
+    }
+
+    @Test func waitsNoLongerThanAReaderForWhatWasAskedForAhead() async throws {
+        var random = SplitMix(seed: 24)
+        let segment = random.bytes(4096)
+        let built = try BuiltContent(segment, segmentSize: 4096)
+        let scene = try StoreScene(built.objects)
+        scene.source.hold()
+        let request = ObjectRequest(ObjectId(of: segment), under: BuiltContent.prefix)
+        let ahead = FetchUrgency.$current.withValue(.readAhead) {
+            Task { try await scene.store.object(request) }
+        }
+        #expect(await soon { scene.source.askedInAll == 1 })
+        let content = scene.content(built)
+        let read = Task { try await content.read(at: 0, byteCount: 4096) }
+        #expect(await soon { scene.source.hastened == [request] })
+        scene.source.release()
+        #expect(try await read.value == segment)
+        #expect(try await ahead.value == segment)
+        #expect(scene.source.askedInAll == 1)
+    }
+
+    @Test func triesItselfWhatFailedForSomebodyLessUrgent() async throws {
+        let segment = [UInt8](repeating: 3, count: 4096)
+        let built = try BuiltContent(segment, segmentSize: 4096)
+        let scene = try StoreScene(built.objects)
+        scene.source.hold()
+        scene.source.fail(with: Failure(.timedOut, "nobody answered"))
+        let request = ObjectRequest(ObjectId(of: segment), under: BuiltContent.prefix)
+        let background = FetchUrgency.$current.withValue(.background) {
+            Task { await failure { try await scene.store.object(request) } }
+        }
+        #expect(await soon { scene.source.askedInAll == 1 })
+        let read = Task { try await scene.content(built).read(at: 0, byteCount: 4096) }
+        #expect(await soon { !scene.source.hastened.isEmpty })
+        scene.source.failOnce()
+        scene.source.release()
+        #expect(await background.value?.kind == .timedOut)
+        #expect(try await read.value == segment)
+    }
+
     // MARK: Damage
 
     /// Flips a bit of every image file of `content`, in the segment at `position`.

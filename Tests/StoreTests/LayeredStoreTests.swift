@@ -214,7 +214,8 @@ import Testing
                 StoreScene.request(ids[index]),
                 position: 0,
                 root: roots[index],
-                segmentSize: 4096
+                segmentSize: 4096,
+                byteCount: 4096
             )
         }
         _ = try scene.store.residents(of: [ids[0]])

@@ -55,7 +55,8 @@ struct StoreScene {
             Self.request(id),
             position: position,
             root: Self.root,
-            segmentSize: Self.segmentSize
+            segmentSize: Self.segmentSize,
+            byteCount: Self.segmentSize
         ).bytes
     }
 

@@ -10,6 +10,8 @@ package final class FakeSource: ContentSource {
         var isHeld = false
         var waiting: [CheckedContinuation<Void, Never>] = []
         var failure: Failure?
+        var failsOnce = false
+        var hastened: [ObjectRequest] = []
     }
 
     private let state = Mutex(State())
@@ -31,6 +33,15 @@ package final class FakeSource: ContentSource {
     }
 
     package func fail(with failure: Failure?) { state.withLock { $0.failure = failure } }
+
+    /// It fails one more time, then no more.
+    package func failOnce() { state.withLock { $0.failsOnce = true } }
+
+    package var hastened: [ObjectRequest] { state.withLock { $0.hastened } }
+
+    package func hasten(_ request: ObjectRequest) {
+        state.withLock { $0.hastened.append(request) }
+    }
 
     /// Answers nothing until ``release()``.
     package func hold() { state.withLock { $0.isHeld = true } }
@@ -58,7 +69,10 @@ package final class FakeSource: ContentSource {
             }
             if goesOn { continuation.resume() }
         }
-        let (bytes, failure) = state.withLock { ($0.objects[request.id], $0.failure) }
+        let (bytes, failure) = state.withLock { state in
+            defer { if state.failsOnce { state.failure = nil } }
+            return (state.objects[request.id], state.failure)
+        }
         if let failure { throw failure }
         guard let bytes else { throw Failure(.noSource, "the fake has no \(request.id)") }
         return bytes

@@ -19,6 +19,19 @@ package func failure<Value>(_ body: () async throws -> Value) async -> Failure? 
     } catch { return error as? Failure }
 }
 
+/// Whether `condition` holds before long; looked at again and again.
+package func soon(
+    within limit: Duration = .seconds(20),
+    _ condition: () throws -> Bool
+) async -> Bool {
+    let end = ContinuousClock.now + limit
+    while ContinuousClock.now < end {
+        if (try? condition()) == true { return true }
+        try? await Task.sleep(for: .milliseconds(5))
+    }
+    return false
+}
+
 package let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A number that many tasks count up.
