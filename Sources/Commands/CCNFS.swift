@@ -51,6 +51,10 @@ public struct CCNFS: AsyncParsableCommand {
                 ]
             ),
             CommandGroup(
+                name: "Neighbours",
+                subcommands: [FaceCommand.self, RouteCommand.self, PeerCommand.self]
+            ),
+            CommandGroup(
                 name: "Upkeep",
                 subcommands: [
                     VerifyCommand.self, FetchCommand.self, EvictCommand.self, ReclaimCommand.self,

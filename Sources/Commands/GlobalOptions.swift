@@ -83,18 +83,42 @@ struct GlobalOptions: ParsableArguments {
         return try await operations.perform(request, session: session)
     }
 
-    /// The same, for an answer of one kind.
+    /// Lets the running node do what no command can do by itself.
+    func performAtNode(_ request: NeighbourRequest) async throws(Failure) -> NeighbourResponse {
+        let client = ControlClient(
+            path: NodeConfiguration.controlPath(stateDirectory: stateDirectory)
+        )
+        guard
+            let response = try await client.perform(
+                .neighbours(request),
+                session: CommandSession()
+            )
+        else {
+            throw Failure(
+                .unavailable,
+                "no node runs with the state directory \(stateDirectory)",
+                hint:
+                    "start it: ccnfs mount or ccnfs node; routes and peers may stand in its settings file"
+            )
+        }
+        guard case .neighbours(let answer) = response else { throw Self.otherAnswer }
+        return answer
+    }
+
+    static let otherAnswer = Failure(
+        .unsupported,
+        "the node answered something else than was asked",
+        hint: "is it of the same version? restart it"
+    )
+
+    /// ``perform(_:session:)``, for an answer of one kind.
     func perform<Answer>(
         _ request: ControlRequest,
         session: some ControlSession = CommandSession(),
         _ pick: (ControlResponse) -> Answer?
     ) async throws(Failure) -> Answer {
         guard let answer = pick(try await perform(request, session: session)) else {
-            throw Failure(
-                .unsupported,
-                "the node answered something else than was asked",
-                hint: "is it of the same version? restart it"
-            )
+            throw Self.otherAnswer
         }
         return answer
     }

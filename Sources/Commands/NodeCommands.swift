@@ -75,6 +75,14 @@ struct NodeOptions: ParsableArguments {
         return try NodeSettings(path: file.path)
     }
 
+    /// Reads the file anew while a node runs; nil if none was named.
+    func reload(
+        _ make: @escaping @Sendable (NodeSettings) throws(Failure) -> NodeConfiguration
+    ) -> (@Sendable () throws(Failure) -> NodeConfiguration)? {
+        guard config != nil else { return nil }
+        return { () throws(Failure) in try make(try settings()) }
+    }
+
     /// As in systemd's units a hyphen before the path says that the file need not be there.
     private var configFile: (path: String, mayBeAbsent: Bool)? {
         guard let config else { return nil }
@@ -137,7 +145,8 @@ struct MountCommand: AsyncParsableCommand {
             state directory. Without root it mounts through fusermount3: only you see the mount (unless
             --allow-other and user_allow_other in /etc/fuse.conf), and read-ahead stays at 128 KiB.
 
-            The settings file is explained in Mounts/ccnfs.yaml; options go before it.
+            The settings file is explained in Mounts/ccnfs.yaml; options go before it. SIGHUP makes the
+            node read it anew: routes and peers are taken over, other settings at the next start.
 
             EXAMPLES
               ccnfs mount /ccn
@@ -177,8 +186,13 @@ struct MountCommand: AsyncParsableCommand {
         }
         let leavesNote = leaveNote
         let logger = try global.logger(settings)
-        let node = try Node(configuration, logger: logger)
-        try await node.run { addresses in
+        let running = try Node(configuration, logger: logger)
+        let reload = node.reload { (settings) throws(Failure) in
+            var configuration = try self.configuration(settings)
+            configuration.mountPoint = mountPoint
+            return configuration
+        }
+        try await running.run(reload: reload) { addresses in
             logger.notice(
                 "mounted",
                 metadata: ["mount.point": "\(mountPoint)", "listening": "\(addresses)"]
@@ -192,10 +206,7 @@ struct MountCommand: AsyncParsableCommand {
     private func mountConfiguration(
         _ settings: NodeSettings
     ) throws(Failure) -> (configuration: NodeConfiguration, mountPoint: String) {
-        var configuration = global.nodeConfiguration(settings)
-        try node.apply(to: &configuration)
-        if let readOnly { configuration.isReadOnly = readOnly }
-        if let allowOther { configuration.allowsOthers = allowOther }
+        var configuration = try configuration(settings)
         guard let wanted = mountPoint ?? configuration.mountPoint else {
             throw Failure(
                 .usage,
@@ -206,6 +217,14 @@ struct MountCommand: AsyncParsableCommand {
         let place = try MountPoint.checked(wanted)
         configuration.mountPoint = place
         return (configuration, place)
+    }
+
+    private func configuration(_ settings: NodeSettings) throws(Failure) -> NodeConfiguration {
+        var configuration = global.nodeConfiguration(settings)
+        try node.apply(to: &configuration)
+        if let readOnly { configuration.isReadOnly = readOnly }
+        if let allowOther { configuration.allowsOthers = allowOther }
+        return configuration
     }
 
     private static func text(_ failure: Failure) -> String {
@@ -267,7 +286,8 @@ struct NodeCommand: AsyncParsableCommand {
         abstract: "Serve other nodes without a mount, in the foreground.",
         discussion: """
             The settings file is explained in Mounts/ccnfs.yaml; options go before it, and its mount
-            is for ccnfs mount only.
+            is for ccnfs mount only. SIGHUP makes the node read it anew: routes and peers are taken
+            over, other settings at the next start.
 
             EXAMPLES
               ccnfs node --listen tcp:127.0.0.1:9695
@@ -280,13 +300,19 @@ struct NodeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try node.settings()
+        let logger = try global.logger(settings)
+        let reload = node.reload { (settings) throws(Failure) in try configuration(settings) }
+        let running = try Node(try configuration(settings), logger: logger)
+        try await running.run(reload: reload) { addresses in
+            for address in addresses { Output.line("listening on \(address)") }
+        }
+    }
+
+    private func configuration(_ settings: NodeSettings) throws(Failure) -> NodeConfiguration {
         var configuration = global.nodeConfiguration(settings)
         try node.apply(to: &configuration)
         configuration.mountPoint = nil
-        let logger = try global.logger(settings)
-        try await Node(configuration, logger: logger).run { addresses in
-            for address in addresses { Output.line("listening on \(address)") }
-        }
+        return configuration
     }
 }
 

@@ -38,6 +38,7 @@ package enum ControlRequest: Sendable, Codable {
     case checkDisk(path: String)
     case evict
     case reclaim
+    case neighbours(NeighbourRequest)
 
     package struct Deployment: Sendable, Codable {
         package var template: String

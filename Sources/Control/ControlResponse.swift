@@ -22,6 +22,7 @@ package enum ControlResponse: Sendable, Codable {
     case fileMap(FileMap)
     case verified(Verification)
     case freed(Reclaimer.Report)
+    case neighbours(NeighbourResponse)
 }
 
 package struct TemplateSummary: Sendable, Codable {

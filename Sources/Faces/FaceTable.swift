@@ -19,7 +19,7 @@ package final class FaceTable: @unchecked Sendable {
         var queuedByteCount = 0
         var lastProgress: NIODeadline
         var isFlushPending = false
-        var droppedPacketCount = 0
+        var traffic = FaceTraffic()
     }
 
     package let eventLoop: any EventLoop
@@ -85,13 +85,15 @@ package final class FaceTable: @unchecked Sendable {
             queued <= settings.reservedByteCount
                 || queuedByteCountOfAll + wire.count <= settings.queuedByteCountOfAll
         else {
-            entries[face]?.droppedPacketCount += 1
+            entries[face]?.traffic.packetsDropped += 1
             closeIfStalled(entry)
             return false
         }
         let channel = entry.channel
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
         entry.queuedByteCount += wire.count
+        entry.traffic.packetsSent += 1
+        entry.traffic.bytesSent += wire.count
         queuedByteCountOfAll += wire.count
         let needsFlush = !entry.isFlushPending
         entry.isFlushPending = true
@@ -112,6 +114,12 @@ package final class FaceTable: @unchecked Sendable {
     package func queuedByteCount(of face: FaceId) -> Int {
         eventLoop.preconditionInEventLoop()
         return entries[face]?.queuedByteCount ?? 0
+    }
+
+    /// Nil if it is down.
+    package func traffic(of face: FaceId) -> FaceTraffic? {
+        eventLoop.preconditionInEventLoop()
+        return entries[face]?.traffic
     }
 
     /// Stops or resumes reading from a neighbour, whose own queue then fills: for an owner that cannot
@@ -222,6 +230,7 @@ package final class FaceTable: @unchecked Sendable {
     }
 
     func received(_ packet: DecodedPacket, on face: FaceId) {
+        entries[face]?.traffic.noteReceived(byteCount: packet.wire.count)
         events?.received(packet, on: face)
     }
 
@@ -231,7 +240,7 @@ package final class FaceTable: @unchecked Sendable {
         if entry.face.direction == .incoming { forget(entry.face.address) }
         logger.debug(
             "face is down",
-            metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.droppedPacketCount)"]
+            metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.traffic.packetsDropped)"]
         )
         events?.faceDown(face, because: failure)
     }

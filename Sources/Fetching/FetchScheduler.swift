@@ -127,9 +127,58 @@ extension FetchScheduler {
     }
 
     package mutating func removeSource(_ id: SourceId, now: UInt64) -> [Action] {
-        if let face = sourcesById[id]?.face { lose(id, face, now: now, remove: true) }
-        sourcesById[id] = nil
+        setKinds([(id: id, kind: nil)], now: now)
+    }
+
+    /// Says what sources are for from now on, all at once: what one of them may not be asked for any more goes to
+    /// another that may, and fails only if there is none.
+    ///
+    /// - Parameter kinds: nil for a source that is not asked at all any more. What is known of the others stays.
+    package mutating func setKinds(
+        _ kinds: [(id: SourceId, kind: FetchSource.Kind?)],
+        now: UInt64
+    ) -> [Action] {
+        guard !kinds.isEmpty else { return [] }
+        for (id, kind) in kinds {
+            if let kind {
+                sourcesById[id]?.take(kind)
+            } else if let face = sourcesById.removeValue(forKey: id)?.face, sourceOfFace[face] == id
+            {
+                sourceOfFace[face] = nil
+            }
+        }
+        // Each as it is at its turn: one that moves may make room for the next.
+        for serial in asks.keys.sorted() {
+            guard let ask = asks[serial], mustMove(ask) else { continue }
+            if case .inFlight(let id, _) = ask.state {
+                leave(id)
+                asks[serial]?.isRepeated = true
+            }
+            if ask.state != .waiting, ask.state != .paused {
+                asks[serial]?.state = .paused
+                asks[serial]?.problem = Failure(
+                    .unavailable,
+                    "the neighbour that was asked for \(ask.name) is not asked any more"
+                )
+            }
+            assign(serial, now: now)
+        }
+        for (id, _) in kinds { dispatch(id, now: now) }
         return takeActions()
+    }
+
+    /// True for what waits, which may have found somebody, and for what is asked of one that is not on the way to it.
+    private func mustMove(_ ask: Ask) -> Bool {
+        switch ask.state {
+        case .waiting, .paused: true
+        case .queued(let id), .inFlight(let id, _): !mayAsk(id, for: ask)
+        }
+    }
+
+    private func mayAsk(_ id: SourceId, for ask: Ask) -> Bool {
+        guard let source = sourcesById[id] else { return false }
+        if let only = ask.only { return only.contains(id) }
+        return source.rank(for: ask.name) != nil || (source.kind == .peer && ask.mayPeersAnswer)
     }
 
     package mutating func faceUp(_ face: FaceId, of id: SourceId, now: UInt64) -> [Action] {
@@ -146,7 +195,7 @@ extension FetchScheduler {
     ) -> [Action] {
         guard sourcesById[id] != nil else { return [] }
         // What was asked of the face before is asked again here.
-        if let before = sourcesById[id]?.face { lose(id, before, now: now, remove: false) }
+        if let before = sourcesById[id]?.face { lose(id, before, now: now) }
         sourcesById[id]?.noteFace(face)
         sourceOfFace[face] = id
         for (serial, ask) in asks.sorted(by: { $0.key < $1.key })
@@ -157,23 +206,17 @@ extension FetchScheduler {
     /// What was asked of the face is asked of others, or waits for it to come up again.
     package mutating func faceDown(_ face: FaceId, now: UInt64) -> [Action] {
         for id in sourcesById.keys.sorted() where sourcesById[id]?.face == face {
-            lose(id, face, now: now, remove: false)
+            lose(id, face, now: now)
         }
         return takeActions()
     }
 
-    private mutating func lose(
-        _ id: SourceId,
-        _ face: FaceId,
-        now: UInt64,
-        remove: Bool
-    ) {
+    private mutating func lose(_ id: SourceId, _ face: FaceId, now: UInt64) {
         if sourceOfFace[face] == id { sourceOfFace[face] = nil }
         sourcesById[id]?.face = nil
         sourcesById[id]?.window.inFlight = 0
         _ = sourcesById[id]?.lanes.removeAll()
         let label = sourcesById[id]?.label ?? ""
-        if remove { sourcesById[id] = nil }
         for (serial, ask) in asks.sorted(by: { $0.key < $1.key }) {
             switch ask.state {
             case .queued(id): break
@@ -324,7 +367,11 @@ extension FetchScheduler {
 
     private mutating func waitForAFace(_ serial: UInt64, _ ask: Ask, now: UInt64) {
         guard isThereASource(for: ask) else {
-            return fail(serial, Failure(.noSource, "there is no route for \(ask.name)"), now: now)
+            return fail(
+                serial,
+                Failure(.noSource, "there is no route for \(ask.name)", cause: ask.problem),
+                now: now
+            )
         }
         asks[serial]?.state = .waiting
         setTimer(serial, at: min(now + Self.connectPatience, ask.deadline))
@@ -425,6 +472,7 @@ extension FetchScheduler {
             "what \(label) sent for \(ask.name) has other bytes than its id says"
         )
         leave(asked)
+        asks[serial]?.state = .paused
         if isBenched { bench(id, because: "it sent wrong bytes", now: now) }
         assign(serial, now: now)
         dispatch(asked, now: now)
@@ -441,6 +489,7 @@ extension FetchScheduler {
             case .inFlight(let id, _) = ask.state
         else { return [] }
         leave(id)
+        asks[serial]?.state = .paused
         let label = sourcesById[id]?.label ?? ""
         switch code {
         case .noRoute, .hopLimitExceeded:

@@ -23,7 +23,7 @@ package struct FetchSource: Sendable {
 
     /// How messages call it: its address.
     package let label: String
-    package let kind: Kind
+    package private(set) var kind: Kind
     var face: FaceId?
     var window: SourceWindow
     var lanes = FetchLanes()
@@ -50,8 +50,18 @@ package struct FetchSource: Sendable {
     init(label: String, kind: Kind) {
         self.label = label
         self.kind = kind
-        // A peer that takes long is no help: there is a repository to ask.
-        window = SourceWindow(timeouts: kind == .peer ? 20...250 : 100...2_000)
+        window = SourceWindow(timeouts: Self.timeouts(kind))
+    }
+
+    /// A peer that takes long is no help: there is a repository to ask.
+    private static func timeouts(_ kind: Kind) -> ClosedRange<UInt64> {
+        kind == .peer ? 20...250 : 100...2_000
+    }
+
+    /// Becomes the way to something else.
+    mutating func take(_ kind: Kind) {
+        self.kind = kind
+        window.timeouts = Self.timeouts(kind)
     }
 
     package var isUp: Bool { face != nil }

@@ -9,7 +9,7 @@ struct SourceWindow {
     private static let smallest = 2.0
     private static let initial = 32.0
 
-    private let timeouts: ClosedRange<UInt64>
+    var timeouts: ClosedRange<UInt64>
     private var size = initial
     private var threshold = largest
     private var smoothed: Double?

@@ -46,8 +46,14 @@ package final class Node: Sendable {
 
     /// Serves until the mount ends or a signal asks for the end.
     ///
-    /// - Parameter ready: called once commands and the mount answer, with the addresses listened on.
-    package func run(ready: @Sendable ([String]) -> Void) async throws(Failure) {
+    /// - Parameters:
+    ///   - reload: reads the settings anew when SIGHUP asks for it; nil where there are none to read, and SIGHUP ends
+    ///     the process.
+    ///   - ready: called once commands and the mount answer, with the addresses listened on.
+    package func run(
+        reload: (@Sendable () throws(Failure) -> NodeConfiguration)? = nil,
+        ready: @Sendable ([String]) -> Void
+    ) async throws(Failure) {
         let control = try await ControlServer(
             path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
             logger: logger
@@ -64,15 +70,23 @@ package final class Node: Sendable {
                 try await operations.perform(request, session: session)
             }
         }
-        let following = followCatalogs()
+        let following = Task { [operations] in
+            await operations.followCatalogs(every: .seconds(configuration.catalogInterval))
+        }
         let renewing = Task { [operations] in await operations.renewCatalogs() }
         // Before anybody knows that this node is there, and ends it.
         let signals = SignalWatch([SIGTERM, SIGINT])
+        let reloading = reload.map { reload in
+            Task { [operations, hangUps = SignalWatch([SIGHUP])] in
+                await operations.reload(at: hangUps.stream, by: reload)
+                withExtendedLifetime(hangUps) {}
+            }
+        }
         ready(addresses.map(\.description))
         tell(.ready(status: status(addresses)))
         let outcome = await waitForEnd(session, signals)
         tell(.stopping(status: "making disks durable"))
-        for task in [following, renewing] { task.cancel() }
+        for task in [following, renewing, reloading].compactMap(\.self) { task.cancel() }
         await control.stop()
         await serving.value
         try await finish()
@@ -147,25 +161,6 @@ package final class Node: Sendable {
         try operations.homes.database.synchronize()
         if let first = failures.first { throw first }
     }
-
-    /// Looks after the catalogs of all namespaces that routes lead to, each by itself: a repository that does
-    /// not answer holds up no other.
-    private func followCatalogs() -> Task<Void, Never> {
-        let namespaces = Set(configuration.routes.map { $0.prefix.prefix(1) })
-        let interval = Duration.seconds(configuration.catalogInterval)
-        return Task { [operations] in
-            await withTaskGroup { group in
-                for namespace in namespaces {
-                    group.addTask {
-                        while !Task.isCancelled {
-                            await operations.followCatalog(of: namespace)
-                            try? await Task.sleep(for: interval)
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Resumes a continuation the first time only.
@@ -186,7 +181,8 @@ private final class Once: Sendable {
 /// Sendable: the sources are set up in the initialiser and only kept alive afterwards.
 private final class SignalWatch: @unchecked Sendable {
     private let sources: [any DispatchSourceSignal]
-    private let stream: AsyncStream<Void>
+    /// An element for each; ends never.
+    let stream: AsyncStream<Void>
 
     init(_ signals: [Int32]) {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self)

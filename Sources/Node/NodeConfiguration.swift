@@ -5,7 +5,7 @@ internal import Files
 internal import Glibc
 
 /// What a node is told at its start.
-package struct NodeConfiguration: Sendable {
+package struct NodeConfiguration: Sendable, Equatable {
     package var stateDirectory: String
     package var cacheDirectory: String
     /// Nil for a node that serves others only.

@@ -77,6 +77,8 @@ extension NodeOperations {
             }
         } catch {
             let isNew = catalogProblems.withLock { problems in
+                // Followed no more, since this look began.
+                guard !Task.isCancelled else { return false }
                 defer { problems[namespace] = "\(error)" }
                 return problems[namespace] != "\(error)"
             }

@@ -25,9 +25,9 @@ package final class NodeOperations: Sendable {
     package let tree: Tree
     let logger: Logger
     let configuration: NodeConfiguration
-    private let exchange: PacketExchange
+    let exchange: PacketExchange
     /// One command's: nobody is connected.
-    private let isStandalone: Bool
+    let isStandalone: Bool
     let fetcher: Fetcher
     let publisher: Publisher
     let catalogProblems = Mutex<[Name: String]>([:])
@@ -159,6 +159,8 @@ package final class NodeOperations: Sendable {
             return .freed(Reclaimer.Report(freedBytes: freed))
         case .reclaim:
             return .freed(try await reclaim())
+        case .neighbours(let request):
+            return .neighbours(try await perform(request))
         }
     }
 
@@ -272,11 +274,13 @@ package final class NodeOperations: Sendable {
             let report = try await publish(request, key, at: destination, session) {
                 continuation.yield($0)
             }
+            await destination?.end()
             continuation.finish()
             await reporting.value
             return report
-        } catch  where error.kind == .noSpace {
-            await freeWhatFilledTheDisk()
+        } catch {
+            await destination?.end()
+            if error.kind == .noSpace { await freeWhatFilledTheDisk() }
             throw error
         }
     }

@@ -23,15 +23,15 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop: any EventLoop
     let logger: Logger
-    private let routes: [NodeConfiguration.Route]
-    private let peers: [FaceAddress]
+    /// Whom to ask; see PacketExchange+Routes.
+    let routes: Routes
     private let settings: FaceSettings
     var forwarder: Forwarder
-    private var table: FaceTable?
+    private(set) var table: FaceTable?
     private var responder: Responder?
     /// This node's own requests; see PacketExchange+Fetching.
     var own = OwnRequests()
-    private var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
+    var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
     private var nextSource: FetchScheduler.SourceId = 0
     /// Answers what is neither an object nor a pointer; may block.
     private var receiver: PublishReceiver?
@@ -54,8 +54,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     ) {
         loop = group.next()
         self.logger = logger
-        self.routes = routes
-        self.peers = peers
+        self.routes = Routes(RouteTable(routes: routes, peers: peers))
         self.settings = settings
         forwarder = Forwarder { $0.contentObjectHash }
         lookups = (0..<Self.lookupThreads).map { DispatchQueue(label: "ccnfs.lookup.\($0)") }
@@ -63,18 +62,15 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         addSources()
     }
 
-    /// An address that routes lead to and that is a peer as well is asked like a repository.
     private func addSources() {
-        let repositories = Dictionary(grouping: routes, by: \.address).mapValues { routes in
-            FetchSource.Kind.repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
-        }
-        let kinds = repositories.merging(peers.map { ($0, .peer) }) { repository, _ in repository }
-        for (address, kind) in kinds {
+        let table = routes.table
+        for address in table.addresses {
+            guard let kind = table.kind(of: address) else { continue }
             sourceIds[address] = addSource(label: address.description, kind: kind)
         }
     }
 
-    private func addSource(label: String, kind: FetchSource.Kind) -> FetchScheduler.SourceId {
+    func addSource(label: String, kind: FetchSource.Kind) -> FetchScheduler.SourceId {
         defer { nextSource += 1 }
         own.scheduler.addSource(nextSource, label: label, kind: kind)
         return nextSource
@@ -82,19 +78,24 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     // MARK: Neighbours that are asked by name only
 
-    /// A neighbour to ask for certain things, connected now if it is not yet.
-    func source(at address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
-        do {
-            return try await loop.submit {
-                if let known = self.sourceIds[address] { return known }
-                let id = self.addSource(label: address.description, kind: .repository([]))
-                self.sourceIds[address] = id
-                self.table?.connect(to: address)
-                return id
-            }.get()
-        } catch {
-            throw Failure(.cancelled, "the node ends", cause: nil)
+    /// A neighbour to publish at, connected now if it is not yet, until as many ends of it are told by
+    /// ``endPublish(to:)``.
+    func beginPublish(to address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
+        try await onLoop { () throws(Failure) in
+            var table = self.routes.table
+            table.beginPublish(to: address)
+            self.apply(table)
+            guard let source = self.sourceIds[address] else {
+                preconditionFailure("an address that is published to is a source")
+            }
+            return source
         }
+    }
+
+    /// It is connected to no more, unless a route leads there or it is a peer.
+    func endPublish(to address: FaceAddress) async {
+        // A node that ends has ended it.
+        try? await changeRoutes { $0.endPublish(to: address) }
     }
 
     /// A neighbour that connected, to ask for certain things over its face, wherever it may be.
@@ -147,7 +148,9 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
-        for address in Set(routes.map(\.address) + peers) { table.connect(to: address) }
+        loop.execute {
+            for address in self.routes.table.addresses { table.connect(to: address) }
+        }
         return bound
     }
 
@@ -160,10 +163,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         try? await group.shutdownGracefully()
     }
 
-    /// True if there is someone to ask for the name, whether or not the face is up.
-    func hasSource(for name: Name) -> Bool {
-        !peers.isEmpty || routes.contains { name.hasPrefix($0.prefix) }
-    }
+    /// True if there is someone to ask for the name, whether or not the face is up. From any thread.
+    func hasSource(for name: Name) -> Bool { routes.hasSource(for: name) }
 
     // MARK: Faces
 
@@ -173,16 +174,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         if let source = sourceIds[face.address] {
             carryOut(own.scheduler.faceUp(face.id, of: source, now: now))
         }
-        for route in routes where route.address == face.address {
-            do throws(Failure) {
-                try forwarder.addRoute(route.prefix, to: face.id, cost: route.cost)
-            } catch {
-                logger.warning(
-                    "route not taken",
-                    metadata: ["prefix": "\(route.prefix)", "cause": "\(error)"]
-                )
-            }
-        }
+        addToFIB(routes.table.routes(to: face.address), face.id)
     }
 
     func received(_ packet: DecodedPacket, on face: FaceId) {

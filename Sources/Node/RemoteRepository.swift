@@ -36,8 +36,11 @@ struct RemoteRepository: PublishDestination {
         self.exchange = exchange
         self.session = session
         expectedKey = key?.lowercased()
-        source = try await exchange.source(at: address)
+        source = try await exchange.beginPublish(to: address)
     }
+
+    /// Nothing is asked of it any more; once for each one that was made.
+    func end() async { await exchange.endPublish(to: address) }
 
     func offer(_ template: Name, _ key: PublicKey) async throws(Failure) -> PublishOffer {
         let name = PublishName.offer(

@@ -36,6 +36,18 @@ struct FetchScene {
         scheduler.faceDown(FaceId(UInt64(source)), now: now)
     }
 
+    /// Makes a source the way to something else; nil takes it away. One that is not there is added.
+    mutating func change(
+        _ source: Int,
+        to kind: FetchSource.Kind?
+    ) -> [FetchScheduler.Action] {
+        if let kind, scheduler.sources[source] == nil {
+            scheduler.addSource(source, label: "source \(source)", kind: kind)
+            return []
+        }
+        return scheduler.setKinds([(id: source, kind: kind)], now: now)
+    }
+
     mutating func want(
         _ number: Int,
         _ lane: FetchLane = .reader,

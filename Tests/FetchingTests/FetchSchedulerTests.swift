@@ -372,6 +372,19 @@ import Testing
                 let source = all.randomElement(using: &random) ?? 1
                 note(isUp.contains(source) ? scene.down(source) : scene.up(source), scene.now)
                 isUp.formSymmetricDifference([source])
+            case 16:
+                let source = all.randomElement(using: &random) ?? 1
+                let kinds: [FetchSource.Kind?] = [
+                    nil, .peer, .repository([]),
+                    .repository([.init(prefix: Scene.prefix, cost: 3)]),
+                    .repository([.init(prefix: Scene.name(7), cost: 1)]),
+                ]
+                let isNew = scene.scheduler.sources[source] == nil
+                note(
+                    scene.change(source, to: kinds.randomElement(using: &random) ?? nil),
+                    scene.now
+                )
+                if isNew, isUp.contains(source) { note(scene.up(source), scene.now) }
             default: _ = scene.pass(UInt64.random(in: 0..<40, using: &random), note: note)
             }
         }

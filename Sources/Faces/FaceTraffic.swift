@@ -1,0 +1,21 @@
+internal import NIOCore
+
+/// What went over a face since it came up. Bytes are those of packets, without the headers of what carries them.
+package struct FaceTraffic: Sendable {
+    package internal(set) var packetsReceived = 0
+    package internal(set) var bytesReceived = 0
+    /// Of those that were queued; what a face that is lost did not send is among them.
+    package internal(set) var packetsSent = 0
+    package internal(set) var bytesSent = 0
+    /// For which its queue had no room.
+    package internal(set) var packetsDropped = 0
+    private let start = NIODeadline.now()
+
+    /// Whole seconds since the face came up.
+    package var upSeconds: Int { Int((NIODeadline.now() - start).nanoseconds / 1_000_000_000) }
+
+    mutating func noteReceived(byteCount: Int) {
+        packetsReceived += 1
+        bytesReceived += byteCount
+    }
+}

@@ -1,0 +1,62 @@
+internal import CCNx
+internal import Failures
+internal import Logging
+internal import Synchronization
+
+extension NodeOperations {
+    /// Looks after the catalogs of all namespaces that routes lead to, each by itself: a repository that does not
+    /// answer holds up no other. One is followed from the moment in which it gets a route until its last route is gone.
+    ///
+    /// Ends when its task is cancelled. Only one at a time.
+    func followCatalogs(every interval: Duration) async {
+        var followers: [Name: Task<Void, Never>] = [:]
+        for await namespaces in exchange.routes.namespaces {
+            for gone in Set(followers.keys).subtracting(namespaces) {
+                // From then on it tells of no problem.
+                followers.removeValue(forKey: gone)?.cancel()
+                _ = catalogProblems.withLock { $0.removeValue(forKey: gone) }
+            }
+            for namespace in namespaces where followers[namespace] == nil {
+                followers[namespace] = Task {
+                    while !Task.isCancelled {
+                        await followCatalog(of: namespace)
+                        try? await Task.sleep(for: interval)
+                    }
+                }
+            }
+        }
+        for follower in followers.values { follower.cancel() }
+    }
+
+    /// Takes routes and peers out of the settings, read anew at each element of `requests`, and leaves everything else
+    /// as it is.
+    func reload(
+        at requests: AsyncStream<Void>,
+        by read: @Sendable () throws(Failure) -> NodeConfiguration
+    ) async {
+        for await _ in requests {
+            do throws(Failure) {
+                try await take(try read())
+            } catch {
+                logger.error(
+                    "settings not taken; the old ones stay",
+                    metadata: ["cause": "\(error)"]
+                )
+            }
+        }
+    }
+
+    private func take(_ new: NodeConfiguration) async throws(Failure) {
+        try await exchange.changeRoutes { $0.configure(routes: new.routes, peers: new.peers) }
+        logger.notice(
+            "routes and peers taken from the settings",
+            metadata: ["routes": "\(new.routes.count)", "peers": "\(new.peers.count)"]
+        )
+        var rest = new
+        rest.routes = configuration.routes
+        rest.peers = configuration.peers
+        if rest != configuration {
+            logger.warning("other settings than routes and peers are taken at the next start only")
+        }
+    }
+}

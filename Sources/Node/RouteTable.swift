@@ -1,0 +1,190 @@
+internal import CCNx
+internal import Faces
+internal import Failures
+internal import Fetching
+internal import Forwarding
+
+/// The neighbours of a node and what each is for: those that it was told of at its start, and those added and removed
+/// since. A value: whoever changes one compares it with the one before.
+struct RouteTable: Sendable, Equatable {
+    typealias Route = NodeConfiguration.Route
+
+    enum Origin: Sendable {
+        /// Options or the settings file.
+        case configured
+        /// A command; gone with the process.
+        case runTime
+    }
+
+    private struct Way: Hashable {
+        let prefix: Name
+        let address: FaceAddress
+    }
+
+    private struct Entry: Equatable {
+        var cost: UInt32
+        var origin: Origin
+    }
+
+    private var routes: [Way: Entry] = [:]
+    private var peerOrigins: [FaceAddress: Origin] = [:]
+    /// Connected to by command, whatever for.
+    private var added: Set<FaceAddress> = []
+    /// How many publishes go to an address.
+    private var publishes: [FaceAddress: Int] = [:]
+
+    /// Of routes, peers and faces that commands add, together with the configured ones.
+    static let limit = 4_096
+    private static let prefixSegmentLimit = ForwarderLimits().prefixSegmentCount
+
+    init(routes: [Route] = [], peers: [FaceAddress] = []) {
+        configure(routes: routes, peers: peers)
+    }
+
+    // MARK: Questions
+
+    /// True if there is someone to ask for the name, whether or not the face is up.
+    func hasSource(for name: Name) -> Bool {
+        !peerOrigins.isEmpty || routes.keys.contains { name.hasPrefix($0.prefix) }
+    }
+
+    /// Faces to these are kept up.
+    var addresses: Set<FaceAddress> {
+        added.union(routes.keys.map(\.address)).union(peerOrigins.keys).union(publishes.keys)
+    }
+
+    /// What it is asked for; nil if it is not asked. One that routes lead to and that is a peer as well is asked like
+    /// a repository.
+    func kind(of address: FaceAddress) -> FetchSource.Kind? {
+        let routes = routes(to: address)
+        if routes.isEmpty, peerOrigins[address] != nil { return .peer }
+        guard !routes.isEmpty || publishes[address] != nil else { return nil }
+        return .repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
+    }
+
+    /// In the order of their names.
+    func routes(to address: FaceAddress) -> [Route] {
+        routes.filter { $0.key.address == address }
+            .map { Route(prefix: $0.key.prefix, address: address, cost: $0.value.cost) }
+            .sorted { $0.prefix.uri < $1.prefix.uri }
+    }
+
+    /// By prefix, then by cost.
+    var allRoutes: [(route: Route, origin: Origin)] {
+        routes.map { way, entry in
+            let route = Route(prefix: way.prefix, address: way.address, cost: entry.cost)
+            return (route: route, origin: entry.origin)
+        }
+        .sorted { left, right in
+            (left.route.prefix.uri, left.route.cost, left.route.address.description)
+                < (right.route.prefix.uri, right.route.cost, right.route.address.description)
+        }
+    }
+
+    var peers: [(address: FaceAddress, origin: Origin)] {
+        peerOrigins.map { (address: $0.key, origin: $0.value) }
+            .sorted { $0.address.description < $1.address.description }
+    }
+
+    func isPeer(_ address: FaceAddress) -> Bool { peerOrigins[address] != nil }
+    func isAdded(_ address: FaceAddress) -> Bool { added.contains(address) }
+    func isPublishedTo(_ address: FaceAddress) -> Bool { publishes[address] != nil }
+
+    /// Those whose catalogs are followed: the first segments of all prefixes.
+    var namespaces: Set<Name> {
+        Set(routes.keys.lazy.filter { !$0.prefix.isEmpty }.map { $0.prefix.prefix(1) })
+    }
+
+    // MARK: Changes
+
+    /// Takes over what the settings say now. What was added at run time stays; what is in the settings is theirs.
+    mutating func configure(routes wanted: [Route], peers wantedPeers: [FaceAddress]) {
+        routes = routes.filter { $0.value.origin == .runTime }
+        for route in wanted {
+            routes[Way(prefix: route.prefix, address: route.address)] =
+                Entry(cost: route.cost, origin: .configured)
+        }
+        peerOrigins = peerOrigins.filter { $0.value == .runTime }
+        for peer in wantedPeers { peerOrigins[peer] = .configured }
+    }
+
+    /// Adds a route, or gives it another cost.
+    ///
+    /// - Parameter cost: nil for the one that it has, or the default.
+    /// - Returns: false if it was there like that already.
+    mutating func addRoute(
+        _ prefix: Name,
+        _ address: FaceAddress,
+        cost: UInt32?
+    ) throws(Failure) -> Bool {
+        guard prefix.segments.count <= Self.prefixSegmentLimit else {
+            throw Failure(
+                .tooLarge,
+                "\(prefix) has more than \(Self.prefixSegmentLimit) segments to be routed"
+            )
+        }
+        let way = Way(prefix: prefix, address: address)
+        let before = routes[way]
+        if before == nil { try checkRoom() }
+        let cost = cost ?? before?.cost ?? Route.defaultCost
+        guard before?.cost != cost else { return false }
+        routes[way] = Entry(cost: cost, origin: .runTime)
+        return true
+    }
+
+    /// - Returns: where it was from.
+    mutating func removeRoute(_ prefix: Name, _ address: FaceAddress) throws(Failure) -> Origin {
+        guard let entry = routes.removeValue(forKey: Way(prefix: prefix, address: address)) else {
+            throw Failure(
+                .notFound,
+                "there is no route for \(prefix) to \(address)",
+                hint: "see: ccnfs route list"
+            )
+        }
+        return entry.origin
+    }
+
+    /// - Returns: false if it is one already.
+    mutating func addPeer(_ address: FaceAddress) throws(Failure) -> Bool {
+        guard peerOrigins[address] == nil else { return false }
+        try checkRoom()
+        peerOrigins[address] = .runTime
+        return true
+    }
+
+    /// - Returns: where it was from.
+    mutating func removePeer(_ address: FaceAddress) throws(Failure) -> Origin {
+        guard let origin = peerOrigins.removeValue(forKey: address) else {
+            throw Failure(.notFound, "\(address) is no peer", hint: "see: ccnfs peer list")
+        }
+        return origin
+    }
+
+    /// Keeps a face up for itself.
+    ///
+    /// - Returns: false if there is one to that address for whatever reason.
+    mutating func addFace(_ address: FaceAddress) throws(Failure) -> Bool {
+        guard !addresses.contains(address) else { return false }
+        try checkRoom()
+        added.insert(address)
+        return true
+    }
+
+    mutating func removeFace(_ address: FaceAddress) { added.remove(address) }
+
+    mutating func beginPublish(to address: FaceAddress) { publishes[address, default: 0] += 1 }
+
+    mutating func endPublish(to address: FaceAddress) {
+        guard let count = publishes[address] else { return }
+        publishes[address] = count > 1 ? count - 1 : nil
+    }
+
+    private func checkRoom() throws(Failure) {
+        guard routes.count + peerOrigins.count + added.count < Self.limit else {
+            throw Failure(
+                .tooLarge,
+                "the node has \(Self.limit) routes, peers and faces already"
+            )
+        }
+    }
+}
