@@ -3,6 +3,7 @@ import Control
 import Faces
 import Failures
 import Fetching
+import Publishing
 import TestSupport
 import Testing
 
