@@ -31,6 +31,8 @@ extension Forwarder {
         now: UInt64
     ) -> [ForwarderAction] {
         pit.update(serial) { entry in
+            // What is too large for one way is not tried on another (section 10.3.3).
+            if code == .mtuTooLarge { entry.untried = [] }
             guard let before = entry.returnCode, before.rank >= code.rank else {
                 entry.returnCode = code
                 return

@@ -122,6 +122,17 @@ private let nestedHash = field(1, digest)
         )
     }
 
+    @Test func readsEmptyAndOrganisationsOwnSegmentsOfANameAsTheyAre() throws {
+        let own: [UInt8] = [0, 0, 1, 9]
+        let segments = field(1, [65]) + field(1, []) + field(0x0FFF, own)
+        let name = try interest(RawPacket.interest(field(0, segments))).name
+        #expect(
+            name.segments == [
+                .name("A"), .name(""), NameSegment(type: 0x0FFF, value: own),
+            ]
+        )
+    }
+
     @Test func readsANamelessObject() throws {
         let object = try object(RawPacket.object(field(1, [1, 2])))
         #expect(object.name == nil)

@@ -100,6 +100,34 @@ import Testing
         #expect(scene.forwarder.pendingInterestCount == 0)
     }
 
+    @Test func isSentOnThoughItExpiredOnTheWay() throws {
+        var scene = try scene()
+        _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
+        let expired = ContentObject(
+            name: try Name(uri: a),
+            payload: [1],
+            expiryTimeMilliseconds: 1
+        )
+        let packet = try PacketEncoder().encode(.contentObject(expired))
+        #expect(scene.receive(packet, from: Scene.upstream).objectsTo == [Scene.consumer])
+    }
+
+    @Test func leavesAnInterestAloneThatWasSentElsewhere() throws {
+        var scene = try scene()
+        try scene.route(a, to: Scene.other, cost: 1)
+        try scene.route(a, to: Scene.upstream, cost: 2)
+        let object = try Scene.object(a, keyId: keyId(1))
+        _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
+        let restricted = try Scene.interest(a, keyId: keyId(1))
+        _ = scene.receive(restricted, from: Scene.consumer)
+        _ = try scene.giveBack(restricted, .noRoute, from: Scene.other)
+        // One waits for the other hop still, which may answer otherwise.
+        #expect(scene.receive(object, from: Scene.upstream).objectsTo == [Scene.consumer])
+        #expect(scene.forwarder.pendingInterestCount == 1)
+        #expect(scene.receive(object, from: Scene.other).objectsTo == [Scene.consumer])
+        #expect(scene.forwarder.isAtRest)
+    }
+
     @Test func isHashedOnlyIfAnInterestDependsOnIt() throws {
         var forwarder = Forwarder { packet in
             Issue.record("hashed for nothing")

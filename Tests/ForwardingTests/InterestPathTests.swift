@@ -39,6 +39,19 @@ import Testing
         )
     }
 
+    @Test func keepsALocalInterestOfHopLimitZeroOnThisMachine() throws {
+        var scene = try scene()
+        let packet = try Scene.interest(a, hopLimit: 0)
+        #expect(scene.receive(packet, from: Scene.local).returns == [.hopLimitExceeded])
+        let application = FaceId(10)
+        scene.forwarder.faceUp(application, scope: .local)
+        try scene.route("ccnx:/mycorp.com", to: application, cost: 9)
+        #expect(
+            scene.receive(packet, from: Scene.local)
+                == [.sendInterest(packet, hopLimit: 0, to: application)]
+        )
+    }
+
     @Test func servesOnlyFromThisMachineAtHopLimitOne() throws {
         var scene = try scene()
         let packet = try Scene.interest(a, hopLimit: 1)

@@ -70,6 +70,39 @@ import Testing
         #expect(scene.forwarder.pendingInterestCount == 1)
     }
 
+    @Test func leavesAHopAloneThatGaveTheInterestBack() throws {
+        var scene = try sceneWithTwoRoutes()
+        let packet = try Scene.interest(a)
+        _ = scene.receive(packet, from: Scene.consumer)
+        _ = try scene.giveBack(packet, .noRoute, from: Scene.other)
+        let last = try scene.giveBack(packet, .prohibited, from: Scene.upstream)
+        #expect(last.interestsTo == [])
+        #expect(last.returns == [.prohibited])
+        // Neither is a route lost by it.
+        #expect(scene.forwarder.nextHops(for: try Name(uri: a)).count == 2)
+    }
+
+    @Test func isPassedOnAtOnceIfTheInterestIsTooLarge() throws {
+        var scene = try sceneWithTwoRoutes()
+        let packet = try Scene.interest(a)
+        _ = scene.receive(packet, from: Scene.consumer)
+        let actions = try scene.giveBack(packet, .mtuTooLarge, from: Scene.other)
+        #expect(actions.interestsTo == [])
+        #expect(actions.returns == [.mtuTooLarge])
+        #expect(scene.forwarder.isAtRest)
+    }
+
+    @Test func leavesNothingPendingAtWhoSendsIt() throws {
+        var scene = try sceneWithTwoRoutes()
+        let packet = try Scene.interest(a)
+        _ = scene.receive(packet, from: Scene.consumer)
+        for face in [Scene.other, Scene.upstream] {
+            _ = try scene.giveBack(packet, .noRoute, from: face)
+        }
+        // Who was told does not get an object any more.
+        #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
+    }
+
     @Test func mustGiveBackTheInterestThatWasSent() throws {
         var scene = try sceneWithTwoRoutes()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
