@@ -5,6 +5,7 @@ extension NodeConfiguration {
     /// Takes what the settings say, but for the homes; the rest stays.
     mutating func take(_ settings: NodeSettings) {
         if let limit = settings.cacheLimit { cacheLimit = limit }
+        if let limit = settings.transitLimit { transitLimit = limit }
         if let place = settings.overlayPlace { overlayPlace = place }
         if let place = settings.mountPoint { mountPoint = place }
         if let flag = settings.isReadOnly { isReadOnly = flag }

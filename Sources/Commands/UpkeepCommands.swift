@@ -59,6 +59,7 @@ struct StatusCommand: AsyncParsableCommand {
             "network    \(status.interestsSent) Interests sent, \(status.interestsReceived) received, "
                 + "\(status.pendingInterests) pending; \(status.parkedRequests) reads wait"
         )
+        if let transit = status.transit { Output.line("transit    \(line(transit))") }
         for face in status.faces {
             Output.line("face       \(face.isOutgoing ? "to" : "from") \(face.address)")
         }
@@ -68,6 +69,16 @@ struct StatusCommand: AsyncParsableCommand {
             Output.line("catalog    \(catalog.namespace) serial \(catalog.serial), \(source)")
             if let problem = catalog.problem { Output.line("           PROBLEM: \(problem)") }
         }
+    }
+
+    private static func line(_ transit: NodeStatus.TransitReport) -> String {
+        let kept = transit.keptSegments + transit.keptPackets
+        let answered = transit.answeredSegments + transit.answeredPackets
+        var text =
+            "\(ByteCount.text(transit.segmentBytes)) on disk, \(transit.packets) packets in memory; "
+            + "\(kept) kept, \(answered) answered"
+        if transit.wrongObjects > 0 { text += ", WRONG BYTES \(transit.wrongObjects) times" }
+        return text
     }
 
     private static func line(_ source: NodeStatus.SourceReport) -> String {

@@ -22,6 +22,27 @@ package struct NodeStatus: Sendable, Codable {
     package var faces: [FaceReport]
     package var sources: [SourceReport]
     package var catalogs: [CatalogReport]
+    /// Nil if nothing is kept of what passes through.
+    package var transit: TransitReport?
+
+    /// What passed through for others and was kept; counts are of this run.
+    package struct TransitReport: Sendable, Codable {
+        /// Bytes of segments on disk.
+        package var segmentBytes = 0
+        package var keptSegments = 0
+        package var answeredSegments = 0
+        /// Packets in memory now, and the bytes they take.
+        package var packets = 0
+        package var packetBytes = 0
+        package var keptPackets = 0
+        package var answeredPackets = 0
+        /// Not kept, since more came than could be looked at, or the disk did not take it.
+        package var droppedPackets = 0
+        /// Objects whose bytes were not those of the id in their name.
+        package var wrongObjects = 0
+
+        package init() {}
+    }
 
     /// A neighbour that this node asks, and what came of it.
     package struct SourceReport: Sendable, Codable {

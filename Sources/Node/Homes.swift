@@ -49,6 +49,7 @@ final class Homes: Sendable {
         store = LayeredStore(
             published: try ContentStore(directory: "\(state)/content"),
             cache: try ContentStore(directory: "\(cache)/content"),
+            transit: try Self.transit(in: cache, configuration.transitLimit),
             source: source,
             cacheLimit: configuration.cacheLimit,
             logger: logger
@@ -65,6 +66,16 @@ final class Homes: Sendable {
             content: { templates.content($0, prefix: $1) }
         )
         nodeKey = try Self.nodeKey(in: state)
+    }
+
+    /// - Returns: nil, and what there was is gone, if the limit is 0.
+    private static func transit(in cache: String, _ limit: Int) throws(Failure) -> TransitStore? {
+        let directory = "\(cache)/transit"
+        guard limit > 0 else {
+            try FileTree.removeAll(directory)
+            return nil
+        }
+        return try TransitStore(directory: directory, limit: limit)
     }
 
     /// The key that signs this node's catalogs; made at first use.

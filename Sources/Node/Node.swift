@@ -61,6 +61,7 @@ package final class Node: Sendable {
         let addresses = try await exchange.start(
             responder: operations.responder,
             receiver: operations.publishReceiver(),
+            transit: operations.transit,
             listening: configuration.listenAddresses
         )
         // What can fail at once has not: now the mount, which nobody should find dead.

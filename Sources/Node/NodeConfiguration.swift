@@ -19,12 +19,16 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var faces = FaceSettings()
     /// Bytes of segments the cache may hold.
     package var cacheLimit = Int.max
+    /// Bytes of segments that are kept of what passes through for others, beside the cache; 0 keeps nothing.
+    package var transitLimit = NodeConfiguration.defaultTransitLimit
     /// A directory for the written blocks of new VMs; nil for the state directory.
     package var overlayPlace: String?
     /// Whether templates may be published here from elsewhere, by keys that are trusted for their names.
     package var acceptsPublishing = false
     /// Seconds between looks at the catalogs of other repositories.
     package var catalogInterval = 2.0
+
+    package static let defaultTransitLimit = 256 << 20
 
     /// Whom to ask for names under a prefix.
     package struct Route: Sendable, Hashable {

@@ -30,6 +30,8 @@ package final class NodeOperations: Sendable {
     let isStandalone: Bool
     let fetcher: Fetcher
     let publisher: Publisher
+    /// Nil if nothing is kept of what passes through.
+    let transit: TransitCache?
     let catalogProblems = Mutex<[Name: String]>([:])
 
     init(
@@ -45,6 +47,7 @@ package final class NodeOperations: Sendable {
         self.logger = logger
         fetcher = Fetcher(exchange: exchange)
         homes = try Homes(configuration, source: fetcher, purpose: purpose, logger: logger)
+        transit = homes.store.transit.map { TransitCache(store: $0, logger: logger) }
         tree = Tree(
             templates: homes.templates,
             machines: homes.machines,
@@ -425,7 +428,7 @@ package final class NodeOperations: Sendable {
                 )
             )
         }
-        return NodeStatus(
+        var status = NodeStatus(
             process: Int(getpid()),
             mountPoint: configuration.mountPoint,
             stateDirectory: homes.stateDirectory,
@@ -449,6 +452,8 @@ package final class NodeOperations: Sendable {
             sources: report?.sources ?? [],
             catalogs: catalogs
         )
+        status.transit = try transit?.report()
+        return status
     }
 
     private func verify(_ session: any ControlSession) async throws(Failure) -> Verification {

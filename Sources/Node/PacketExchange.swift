@@ -35,6 +35,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private var nextSource: FetchScheduler.SourceId = 0
     /// Answers what is neither an object nor a pointer; may block.
     private var receiver: PublishReceiver?
+    /// What passes through for others; nil if it is not kept.
+    private var transit: TransitCache?
     private var expiry: (task: Scheduled<Void>, time: UInt64)?
     private let lookups: [DispatchQueue]
     private var nextLookup = 0
@@ -126,12 +128,13 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     /// Begins to listen and to connect. Interests of others are answered by `responder`, those that want
-    /// to publish here by `receiver`.
+    /// to publish here by `receiver`; what passes through is kept in `transit`.
     ///
     /// - Returns: the addresses really bound.
     func start(
         responder: Responder,
         receiver: PublishReceiver? = nil,
+        transit: TransitCache? = nil,
         listening addresses: [FaceAddress]
     ) async throws(Failure) -> [FaceAddress] {
         let table = FaceTable(
@@ -145,6 +148,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             self.table = table
             self.responder = responder
             self.receiver = receiver
+            self.transit = transit
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
@@ -217,15 +221,21 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             case .reportExpired:
                 // Own requests have clocks of their own.
                 break
-            case .cache:
+            case .cache(let packet):
                 // What this node asked for is kept by the one who asked, where it belongs on disk.
-                break
+                if Self.areForOthersOnly(actions) { transit?.offer(packet) }
             case .sendInterest(_, _, let face), .sendContentObject(_, let face),
                 .sendInterestReturn(_, _, let face):
                 if let wire = action.wire { table?.send(wire, on: face) }
             }
         }
         scheduleExpiry()
+    }
+
+    private static func areForOthersOnly(_ actions: [ForwarderAction]) -> Bool {
+        actions.allSatisfy { action in
+            if case .sendContentObject(_, application) = action { false } else { true }
+        }
     }
 
     private func lookUp(_ token: LookupToken, _ interest: Interest, for face: FaceId) {
@@ -243,10 +253,11 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private func startLookups() {
         while let lookup = lookupQueue.next() {
             nextLookup = (nextLookup + 1) % lookups.count
-            lookups[nextLookup].async { [responder, receiver] in
+            lookups[nextLookup].async { [responder, receiver, transit] in
                 let answer =
                     receiver?.answer(lookup.interest, from: lookup.face)
                     ?? responder.flatMap { self.answer(lookup.interest, from: $0) }
+                    ?? transit?.answer(lookup.interest, now: Self.wallClockMilliseconds)
                 self.loop.execute {
                     self.lookupQueue.done()
                     self.carryOut(
@@ -265,8 +276,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     /// Away from the event loop.
     private func answer(_ interest: Interest, from responder: Responder) -> DecodedPacket? {
         do throws(Failure) {
-            let now = UInt64(WallClock.nanoseconds / 1_000_000)
-            return try responder.answer(interest, now: now)
+            return try responder.answer(interest, now: Self.wallClockMilliseconds)
         } catch {
             logger.error(
                 "content store could not be read",
@@ -274,6 +284,10 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             )
             return nil
         }
+    }
+
+    private static var wallClockMilliseconds: UInt64 {
+        UInt64(WallClock.nanoseconds / 1_000_000)
     }
 
     private func scheduleExpiry() {

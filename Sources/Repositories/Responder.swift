@@ -15,6 +15,8 @@ package struct Responder: Sendable {
 
     /// A pointer is believed for as long as it takes to hear of a new version.
     private static let pointerLifetimeMilliseconds: UInt64 = 10_000
+    /// Caches between keep it shorter, so that who asks again hears of a new version.
+    private static let pointerCacheMilliseconds: UInt64 = 1_000
 
     package init(store: LayeredStore, database: StateDatabase, nodeKey: PrivateKey) {
         self.store = store
@@ -67,7 +69,8 @@ package struct Responder: Sendable {
                 ContentObject(
                     name: Catalog.name(in: namespace),
                     payload: row.object.bytes,
-                    expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds
+                    expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds,
+                    recommendedCacheTimeMilliseconds: now + Self.pointerCacheMilliseconds
                 ),
                 with: nodeKey,
                 signatureTimeMilliseconds: now

@@ -9,6 +9,7 @@ package import Logging
 /// ```yaml
 /// state: /var/lib/ccnfs
 /// cache: {directory: /var/cache/ccnfs, limit: 50G}
+/// transit-cache: 256M
 /// vm-store: /srv/vms
 /// mount: {point: /ccn, read-only: false, allow-other: false}
 /// listen: [tcp:127.0.0.1:9695, unix:/run/ccnfs/face.sock]
@@ -26,6 +27,7 @@ package struct NodeSettings: Sendable {
     package var stateDirectory: String?
     package var cacheDirectory: String?
     package var cacheLimit: Int?
+    package var transitLimit: Int?
     package var overlayPlace: String?
     package var mountPoint: String?
     package var isReadOnly: Bool?
@@ -68,6 +70,7 @@ package struct NodeSettings: Sendable {
 extension NodeSettings {
     private enum Key: String, CaseIterable {
         case state, cache
+        case transitCache = "transit-cache"
         case vmStore = "vm-store"
         case mount, listen, routes, peers, catalogs, faces
         case acceptPublish = "accept-publish"
@@ -96,6 +99,7 @@ extension NodeSettings {
             switch key {
             case .state: stateDirectory = try value.path(beside: directory)
             case .cache: try readCache(value, beside: directory)
+            case .transitCache: transitLimit = try value.byteCountOrNone()
             case .vmStore: overlayPlace = try value.path(beside: directory)
             case .mount: try readMount(value, beside: directory)
             case .listen: listenAddresses = try value.addresses()
@@ -226,6 +230,11 @@ extension YAMLValue {
             throw refusal("\(name) must be from \(least) to \(most)")
         }
         return count
+    }
+
+    /// 0 is a size, too.
+    fileprivate func byteCountOrNone() throws(Failure) -> Int {
+        try text() == "0" ? 0 : byteCount()
     }
 
     fileprivate func milliseconds(in range: ClosedRange<Int>) throws(Failure) -> Int {

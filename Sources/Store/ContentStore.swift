@@ -16,7 +16,7 @@ internal import Synchronization
 /// fetch the first segments of one root at once make one image.
 package final class ContentStore: Sendable {
     package let directory: String
-    private let index: SegmentIndex
+    let index: SegmentIndex
     private let objects: ObjectTable
     private let damageObserver = Mutex<(@Sendable (ObjectId) -> Void)?>(nil)
     private let images = Mutex<[Int: SegmentImage]>([:])
@@ -92,12 +92,17 @@ extension ContentStore {
     }
 
     /// A new image file. Its segments are found once ``record(_:)`` has told the index of them.
-    package func makeImage(segmentSize: Int, root: ObjectId? = nil) throws(Failure) -> SegmentImage
-    {
+    ///
+    /// - Parameter last: a number that the new one's is above.
+    package func makeImage(
+        segmentSize: Int,
+        root: ObjectId? = nil,
+        after last: Int = 0
+    ) throws(Failure) -> SegmentImage {
         let taken =
             try FileTree.names(in: "\(directory)/images")
             .compactMap { SegmentImage.parse(fileName: $0)?.number }.max() ?? 0
-        let number = try index.addImage(root: root, atLeast: taken + 1)
+        let number = try index.addImage(root: root, atLeast: max(taken, last) + 1)
         let name = SegmentImage.fileName(number: number, segmentSize: segmentSize)
         let file = try File("\(directory)/images/\(name)", .createNew)
         try FileTree.synchronizeDirectory("\(directory)/images")
@@ -207,7 +212,7 @@ extension ContentStore {
         return freed
     }
 
-    private func remove(_ image: SegmentImage, _ name: String) throws(Failure) {
+    func remove(_ image: SegmentImage, _ name: String) throws(Failure) {
         try index.removeImage(image.number)
         try FileTree.remove("\(directory)/images/\(name)")
         images.withLock { $0[image.number] = nil }

@@ -68,7 +68,10 @@ extension LayeredStore {
             try makeRoom(for: byteCount)
             image = try writeOnce(segments, to: key)
         } catch  where error.kind == .noSpace {
-            guard try evict(byteCount: Self.evictionByteCount) > 0 else { throw error }
+            // What passed through for others goes first.
+            var freed = try transit?.free(byteCount: Self.evictionByteCount) ?? 0
+            if freed == 0 { freed = try evict(byteCount: Self.evictionByteCount) }
+            guard freed > 0 else { throw error }
             image = try writeOnce(segments, to: key)
         }
         noteKept(byteCount)

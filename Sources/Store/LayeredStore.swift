@@ -16,6 +16,8 @@ package final class LayeredStore: ContentSource {
     package let published: ContentStore
     /// What can be fetched again.
     package let cache: ContentStore
+    /// What passed through for others; nil if nothing is kept of it.
+    package let transit: TransitStore?
     package let counters = StoreCounters()
     let source: any ContentSource
     private let cacheLimit: Int
@@ -31,12 +33,14 @@ package final class LayeredStore: ContentSource {
     package init(
         published: ContentStore,
         cache: ContentStore,
+        transit: TransitStore? = nil,
         source: any ContentSource,
         cacheLimit: Int = .max,
         logger: Logger
     ) {
         self.published = published
         self.cache = cache
+        self.transit = transit
         self.source = source
         self.cacheLimit = cacheLimit
         self.logger = logger
@@ -70,7 +74,17 @@ extension LayeredStore {
         } catch {
             noteBrokenCache(error)
         }
+        fillFromTransit(&residents, of: ids)
         return residents
+    }
+
+    private func fillFromTransit(_ residents: inout [ResidentSegment?], of ids: [ObjectId]) {
+        guard let transit else { return }
+        let missing = ids.indices.filter { residents[$0] == nil && !ids[$0].isHole }
+        if missing.isEmpty { return }
+        for (i, resident) in zip(missing, transit.residents(of: missing.map { ids[$0] })) {
+            residents[i] = resident
+        }
     }
 
     private func fill(
@@ -106,11 +120,11 @@ extension LayeredStore {
     package func localObject(_ id: ObjectId) throws(Failure) -> [UInt8]? {
         if let bytes = try published.anyObject(id) { return bytes }
         do throws(Failure) {
-            return try cache.anyObject(id)
+            if let bytes = try cache.anyObject(id) { return bytes }
         } catch {
             noteBrokenCache(error)
-            return nil
         }
+        return transit?.segment(id)
     }
 
     /// True if it is here as a small object, such as a part of a carried file.
@@ -123,6 +137,7 @@ extension LayeredStore {
     package func dropDamaged(_ id: ObjectId, because failure: Failure) throws(Failure) {
         var isDropped = false
         for store in [published, cache] where try store.dropIfDamaged(id) { isDropped = true }
+        if transit?.dropIfDamaged(id) == true { isDropped = true }
         // Evicted, or dropped and fetched again, since it was read: then there is no damage any more.
         guard isDropped else { return }
         counters.damagedSegments.add(1, ordering: .relaxed)
@@ -184,6 +199,6 @@ extension LayeredStore {
     /// Frees all segments that can be fetched again. Records and manifests stay: without them a template
     /// could not even be listed while its repository is away.
     package func evictAll() throws(Failure) -> Int {
-        try evict(byteCount: .max)
+        try evict(byteCount: .max) + (transit?.free(byteCount: .max) ?? 0)
     }
 }

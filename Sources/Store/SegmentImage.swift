@@ -200,6 +200,12 @@ extension SegmentImage {
         if let current = run { try punch(run: current) }
     }
 
+    /// The same for every position.
+    func freeAll() throws(Failure) {
+        let count = states.withLock { $0.count }
+        try free(Array(0..<count))
+    }
+
     private func punch(run: Range<Int>) throws(Failure) {
         try file.punchHole(at: run.lowerBound * segmentSize, byteCount: run.count * segmentSize)
     }

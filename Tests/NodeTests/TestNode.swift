@@ -36,7 +36,8 @@ final class TestNode: Sendable {
         peers: [FaceAddress] = [],
         silent: FaceAddress? = nil,
         acceptsPublishing: Bool = false,
-        cacheLimit: Int = .max
+        cacheLimit: Int = .max,
+        transitLimit: Int = NodeConfiguration.defaultTransitLimit
     ) throws {
         folder = try TemporaryFolder()
         var configuration = NodeConfiguration(
@@ -44,6 +45,7 @@ final class TestNode: Sendable {
             cacheDirectory: "\(folder.path)/cache"
         )
         configuration.cacheLimit = cacheLimit
+        configuration.transitLimit = transitLimit
         configuration.acceptsPublishing = acceptsPublishing
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
         if let silent {
@@ -68,6 +70,7 @@ final class TestNode: Sendable {
         try await exchange.start(
             responder: responder,
             receiver: operations.publishReceiver(),
+            transit: operations.transit,
             listening: listening.map { [$0] } ?? []
         ).first
     }

@@ -24,6 +24,7 @@ struct NodeSettingsTests {
             # A node of a LAN
             state: /var/lib/ccnfs
             cache: {directory: /var/cache/ccnfs, limit: 50G}
+            transit-cache: 2G
             vm-store: /srv/vms
             mount: {point: /ccn, read-only: true, allow-other: yes}
             listen: [tcp:127.0.0.1:9695, unix:/run/ccnfs/face.sock]
@@ -42,6 +43,7 @@ struct NodeSettingsTests {
         #expect(settings.stateDirectory == "/var/lib/ccnfs")
         #expect(settings.cacheDirectory == "/var/cache/ccnfs")
         #expect(settings.cacheLimit == 50 << 30)
+        #expect(settings.transitLimit == 2 << 30)
         #expect(settings.overlayPlace == "/srv/vms")
         #expect(settings.mountPoint == "/ccn")
         #expect(settings.isReadOnly == true)
@@ -70,6 +72,12 @@ struct NodeSettingsTests {
         #expect(settings.faces.stallMilliseconds == 60_000)
         #expect(settings.faces.connectTimeoutMilliseconds == 7_000)
         #expect(settings.logLevel == .info)
+    }
+
+    @Test func takesNothingForAnAnswerAboutTheTransitCache() throws {
+        #expect(try settings("transit-cache: 0\n").transitLimit == 0)
+        #expect(throws: Failure.self) { try settings("transit-cache: -1\n") }
+        #expect(throws: Failure.self) { try settings("cache: {limit: 0}\n") }
     }
 
     @Test(arguments: ["", "# nothing\n", "---\n", "{}\n", "state:\nlisten: ~\nmount:\nfaces: {}\n"])

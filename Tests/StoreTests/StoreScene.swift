@@ -21,7 +21,8 @@ struct StoreScene {
     init(
         _ source: FakeSource = FakeSource(),
         cacheLimit: Int = .max,
-        cacheDirectory: String? = nil
+        cacheDirectory: String? = nil,
+        transit: TransitStore? = nil
     ) throws {
         folder = try TemporaryFolder()
         directory = folder.path
@@ -29,6 +30,7 @@ struct StoreScene {
         store = LayeredStore(
             published: try ContentStore(directory: "\(directory)/published"),
             cache: try ContentStore(directory: cacheDirectory ?? "\(directory)/cache"),
+            transit: transit,
             source: source,
             cacheLimit: cacheLimit,
             logger: quiet

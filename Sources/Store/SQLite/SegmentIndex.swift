@@ -112,6 +112,13 @@ struct SegmentIndex: Sendable {
         }
     }
 
+    /// Forgets all segments of an image, on disk when this returns.
+    func removeSegments(ofImage number: Int) throws(Failure) {
+        try database.write(durably: true) { db in
+            try db.execute(sql: "DELETE FROM segment WHERE image = ?", arguments: [number])
+        }
+    }
+
     func removeImage(_ number: Int) throws(Failure) {
         try database.write(durably: true) { db in
             try db.execute(sql: "DELETE FROM image WHERE number = ?", arguments: [number])
