@@ -59,11 +59,9 @@ package enum NameSegmentType {
     package static let application: ClosedRange<UInt16> = 0x1000...0x1FFF
 }
 
-/// RFC 8609 section 3.3.3.
+/// RFC 8609 section 3.3.3; no other is computed here.
 enum HashType {
     static let sha256: UInt16 = 0x0001
-    static let sha512: UInt16 = 0x0002
-    static let organization: UInt16 = 0x0FFF
 }
 
 /// What a validation algorithm carries with it, RFC 8609 section 3.6.4.1.4.

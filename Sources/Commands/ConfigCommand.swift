@@ -47,6 +47,7 @@ struct ConfigurationReport: Encodable {
     private let cache: String
     /// In bytes; nil for no limit.
     private let cacheLimit: Int?
+    private let transitLimit: Int
     private let vmStore: String?
     private let mountPoint: String?
     private let readOnly: Bool
@@ -76,6 +77,7 @@ struct ConfigurationReport: Encodable {
         state = configuration.stateDirectory
         cache = configuration.cacheDirectory
         cacheLimit = configuration.cacheLimit == .max ? nil : configuration.cacheLimit
+        transitLimit = configuration.transitLimit
         vmStore = configuration.overlayPlace
         mountPoint = configuration.mountPoint
         readOnly = configuration.isReadOnly
@@ -104,6 +106,9 @@ struct ConfigurationReport: Encodable {
         var lines = ["state      \(state)"]
         let limit = cacheLimit.map { "at most \(ByteCount.text($0))" } ?? "without a limit"
         lines.append("cache      \(cache), \(limit)")
+        let transit =
+            transitLimit == 0 ? "nothing is kept" : "at most \(ByteCount.text(transitLimit))"
+        lines.append("transit    \(transit)")
         lines.append("vm-store   \(vmStore ?? "in the state directory")")
         lines.append("mount      \(mount)")
         lines += listen.map { "listen     \($0)" }
