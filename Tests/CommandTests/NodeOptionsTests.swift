@@ -131,6 +131,7 @@ struct NodeOptionsTests {
             report.lines == [
                 "state      /file/state",
                 "cache      /file/cache, at most 1.0 GiB",
+                "transit    at most 256.0 MiB",
                 "vm-store   /file/vms",
                 "mount      /ccn, other users may use it",
                 "listen     tcp:file:1",

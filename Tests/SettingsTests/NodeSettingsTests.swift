@@ -219,7 +219,7 @@ struct NodeSettingsTests {
     func aNearMissIsGuessed(yaml: String, guess: String) async {
         let refused = await failure { try settings(yaml) }
         let keys =
-            "state, cache, vm-store, mount, listen, routes, peers, catalogs, faces, accept-publish"
+            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, catalogs, faces, accept-publish"
         #expect(refused?.hint == "\(guess)the keys are \(keys), log-level")
     }
 
