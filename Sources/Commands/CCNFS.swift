@@ -57,7 +57,8 @@ public struct CCNFS: AsyncParsableCommand {
             CommandGroup(
                 name: "Upkeep",
                 subcommands: [
-                    VerifyCommand.self, FetchCommand.self, EvictCommand.self, ReclaimCommand.self,
+                    VerifyCommand.self, FetchCommand.self, UnkeepCommand.self, EvictCommand.self,
+                    ReclaimCommand.self,
                     BackupCommand.self,
                 ]
             ),

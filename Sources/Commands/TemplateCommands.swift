@@ -267,41 +267,45 @@ struct FetchCommand: AsyncParsableCommand {
         commandName: "fetch",
         abstract: "Fetch all of a template that is not here yet.",
         discussion: """
-            Reads of others go first. What came stays in the cache until that is full or emptied. Cut off, the
-            same command goes on from there.
+            Reads of others go first. What came stays in the cache until that is full or emptied; with --keep
+            until ccnfs unkeep, also when the version is withdrawn, and it is fetched again if the cache is lost.
+            Cut off, the same command goes on from there.
 
             EXAMPLES
               ccnfs fetch ccnx:/mycorp.com/app1/linuxvm
+              ccnfs fetch ccnx:/mycorp.com/app1/linuxvm@3 --keep
               ccnfs fetch ccnx:/mycorp.com/app1/linuxvm --disk disk0 --rate 20M
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The template.") var name: String
+    @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
     @Option(
         name: [.customLong("version"), .customShort("n")],
         help: "Default: the newest."
     )
     var number: Int?
     @Option(help: "One disk or file only.") var disk: String?
+    @Flag(help: "Never evict it.") var keep = false
     @Option(help: ArgumentHelp("Bytes a second at most, such as 20M.", valueName: "size"))
     var rate: String?
 
     func run() async throws {
         let rate = try rate.map { (text) throws(Failure) in try ByteCount.parse(text) }
         if let rate, rate < 1 { throw Failure(.usage, "at no bytes a second nothing is fetched") }
-        let name = try Name.templateName(uri: name).uri
+        let (template, version) = try TemplateArgument.parse(name, version: number)
         let session = CommandSession()
         defer { session.endProgress() }
         let fetching = try await global.perform(
-            .fetch(template: name, version: number, disk: disk, rate: rate),
+            .fetch(template: template, version: version, disk: disk, rate: rate, isKept: keep),
             session: session
         ) { (response) -> FetchReport? in
             if case .fetched(let fetching) = response { fetching } else { nil }
         }
         session.endProgress()
         if global.json { return try Output.json(fetching) }
-        Output.line("\(fetching.template) version \(fetching.version) is here")
+        let place = keep ? "is here and stays" : "is here"
+        Output.line("\(fetching.template) version \(fetching.version) \(place)")
         for item in fetching.items {
             Output.line(
                 "  \(item.name)  \(ByteCount.text(item.dataBytes)) of data, "

@@ -59,6 +59,8 @@ struct StatusCommand: AsyncParsableCommand {
             "network    \(status.interestsSent) Interests sent, \(status.interestsReceived) received, "
                 + "\(status.pendingInterests) pending; \(status.parkedRequests) reads wait"
         )
+        for content in status.kept { Output.line("kept       \(line(content))") }
+        if let problem = status.keptProblem { Output.line("           PROBLEM: \(problem)") }
         if let transit = status.transit { Output.line("transit    \(line(transit))") }
         for face in status.faces {
             Output.line("face       \(face.isOutgoing ? "to" : "from") \(face.address)")
@@ -69,6 +71,21 @@ struct StatusCommand: AsyncParsableCommand {
             Output.line("catalog    \(catalog.namespace) serial \(catalog.serial), \(source)")
             if let problem = catalog.problem { Output.line("           PROBLEM: \(problem)") }
         }
+    }
+
+    private static func line(_ content: KeptContent) -> String {
+        let state =
+            switch content.state {
+            case .here: "here"
+            case .fetching: "is being fetched"
+            case .waiting where content.problem == nil: "not looked at yet"
+            case .waiting: "not all here"
+            }
+        var text =
+            "\(content.template) version \(content.version) \(content.item), "
+            + "\(ByteCount.text(content.dataBytes)): \(state)"
+        if let problem = content.problem { text += ", \(problem)" }
+        return text
     }
 
     private static func line(_ transit: NodeStatus.TransitReport) -> String {

@@ -21,8 +21,10 @@ package enum ControlRequest: Sendable, Codable {
     case importMachine(MachineImport)
     case backUp(directory: String)
     case delete(template: String, version: Int?)
-    /// `disk`: nil for all disks and files. `rate`: bytes a second at most.
-    case fetch(template: String, version: Int?, disk: String?, rate: Int?)
+    /// `disk`: nil for all disks and files. `rate`: bytes a second at most. `isKept`: and pin it.
+    case fetch(template: String, version: Int?, disk: String?, rate: Int?, isKept: Bool = false)
+    /// `version`: nil for all versions that are kept.
+    case unkeep(template: String, version: Int?)
     case export(
         template: String,
         version: Int?,

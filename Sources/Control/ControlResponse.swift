@@ -16,6 +16,7 @@ package enum ControlResponse: Sendable, Codable {
     case backedUp(Backup)
     case deleted(Deletion)
     case fetched(FetchReport)
+    case unkept([KeptContent])
     case exported(Export)
     case status(NodeStatus)
     case fileStatus(FileReport)

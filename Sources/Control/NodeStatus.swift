@@ -24,6 +24,10 @@ package struct NodeStatus: Sendable, Codable {
     package var catalogs: [CatalogReport]
     /// Nil if nothing is kept of what passes through.
     package var transit: TransitReport?
+    /// What stays on this node, by template, version and item.
+    package var kept: [KeptContent] = []
+    /// Why not all of it can stay; nil when it can.
+    package var keptProblem: String?
 
     /// What passed through for others and was kept; counts are of this run.
     package struct TransitReport: Sendable, Codable {

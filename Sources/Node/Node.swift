@@ -75,6 +75,7 @@ package final class Node: Sendable {
             await operations.followCatalogs(every: .seconds(configuration.catalogInterval))
         }
         let renewing = Task { [operations] in await operations.renewCatalogs() }
+        let keeping = Task { [operations] in await operations.fetchWhatIsKept() }
         // Before anybody knows that this node is there, and ends it.
         let signals = SignalWatch([SIGTERM, SIGINT])
         let reloading = reload.map { reload in
@@ -87,7 +88,7 @@ package final class Node: Sendable {
         tell(.ready(status: status(addresses)))
         let outcome = await waitForEnd(session, signals)
         tell(.stopping(status: "making disks durable"))
-        for task in [following, renewing, reloading].compactMap(\.self) { task.cancel() }
+        for task in [following, renewing, keeping, reloading].compactMap(\.self) { task.cancel() }
         await control.stop()
         await serving.value
         try await finish()

@@ -3,6 +3,7 @@ internal import Control
 internal import Failures
 internal import Files
 internal import Profiles
+internal import Store
 internal import Templates
 
 // A template becomes wholly local before somebody needs it.
@@ -12,6 +13,7 @@ extension NodeOperations {
         _ number: Int?,
         _ wanted: String?,
         _ rate: Int?,
+        isKept: Bool,
         _ session: any ControlSession
     ) async throws(Failure) -> FetchReport {
         let start = ContinuousClock.now
@@ -27,6 +29,30 @@ extension NodeOperations {
                 )
             }
         }
+        let pins = items.map { PinRow($0, of: template, version.number) }
+        if isKept { try keep(pins) }
+        do throws(Failure) {
+            let fetched = try await fetch(items, of: template, rate, session)
+            if isKept { try await hold(pins) }
+            return FetchReport(
+                template: template.uri,
+                version: version.number,
+                items: fetched,
+                seconds: (ContinuousClock.now - start).seconds
+            )
+        } catch {
+            // It stays pinned, and comes later.
+            if isKept { noteKept(pins, .waiting(error.description)) }
+            throw error
+        }
+    }
+
+    private func fetch(
+        _ items: [TemplateRecord.Item],
+        of template: Name,
+        _ rate: Int?,
+        _ session: any ControlSession
+    ) async throws(Failure) -> [FetchReport.Item] {
         var fetched: [FetchReport.Item] = []
         for item in items {
             let content = homes.templates.content(item.content, prefix: template)
@@ -45,11 +71,6 @@ extension NodeOperations {
                 FetchReport.Item(name: item.name, dataBytes: done, fetchedBytes: came)
             )
         }
-        return FetchReport(
-            template: template.uri,
-            version: version.number,
-            items: fetched,
-            seconds: (ContinuousClock.now - start).seconds
-        )
+        return fetched
     }
 }

@@ -33,6 +33,7 @@ package final class NodeOperations: Sendable {
     /// Nil if nothing is kept of what passes through.
     let transit: TransitCache?
     let catalogProblems = Mutex<[Name: String]>([:])
+    let keptStates = Mutex<[PinRow: KeptState]>([:])
 
     init(
         _ configuration: NodeConfiguration,
@@ -63,6 +64,7 @@ package final class NodeOperations: Sendable {
             editor: homes.editor,
             gate: homes.gate
         )
+        try pinWhatIsKept()
     }
 
     /// Takes the homes for one command; there is nobody to ask for what is not here.
@@ -125,10 +127,19 @@ package final class NodeOperations: Sendable {
             return .machines([try await importMachine(machineImport, session)])
         case .backUp(let directory):
             return .backedUp(try await backUp(to: directory, session))
-        case .fetch(let template, let version, let disk, let rate):
+        case .fetch(let template, let version, let disk, let rate, let isKept):
             return .fetched(
-                try await fetch(try Name(uri: template), version, disk, rate, session)
+                try await fetch(
+                    try Name(uri: template),
+                    version,
+                    disk,
+                    rate,
+                    isKept: isKept,
+                    session
+                )
             )
+        case .unkeep(let template, let version):
+            return .unkept(try unkeep(try Name(uri: template), version))
         case .delete(let template, let version):
             return .deleted(try await delete(try Name(uri: template), version))
         case .export(let template, let version, let disk, let path, let format, let overwrite):
@@ -157,6 +168,7 @@ package final class NodeOperations: Sendable {
             try await Threads.run { () throws(Failure) in try disk.check() }
             return .done
         case .evict:
+            await notePins()
             let store = homes.store
             let freed = try await Threads.run { () throws(Failure) in try store.evictAll() }
             return .freed(Reclaimer.Report(freedBytes: freed))
@@ -397,7 +409,7 @@ package final class NodeOperations: Sendable {
         try await Threads.run { () throws(Failure) in try machines.reclaimOverlays() }
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: try machines.contentsInUse() + homes.templates.contentsInUse()
+            keeping: try machines.contentsInUse() + homes.templates.contentsInUse() + keptContents()
         )
     }
 
@@ -453,6 +465,7 @@ package final class NodeOperations: Sendable {
             catalogs: catalogs
         )
         status.transit = try transit?.report()
+        (status.kept, status.keptProblem) = try keptReport()
         return status
     }
 

@@ -138,9 +138,12 @@ extension LayeredStore {
         counters.fetchedBytes.add(bytes.count, ordering: .relaxed)
         do throws(Failure) {
             resident = try await keep(bytes)
+            isRefusing.store(false, ordering: .relaxed)
         } catch {
             counters.uncachedObjects.add(1, ordering: .relaxed)
-            logger.notice("cache did not take an object", metadata: ["cause": "\(error)"])
+            if !isRefusing.exchange(true, ordering: .relaxed) {
+                logger.notice("cache did not take an object", metadata: ["cause": "\(error)"])
+            }
         }
         return .success(Fetched(bytes: bytes, resident: resident))
     }

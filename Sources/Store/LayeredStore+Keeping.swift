@@ -64,8 +64,8 @@ extension LayeredStore {
     ) throws(Failure) -> SegmentImage {
         let byteCount = segments.reduce(0) { $0 + $1.bytes.count }
         let image: SegmentImage
+        try makeRoom(for: byteCount)
         do throws(Failure) {
-            try makeRoom(for: byteCount)
             image = try writeOnce(segments, to: key)
         } catch  where error.kind == .noSpace {
             // What passed through for others goes first.

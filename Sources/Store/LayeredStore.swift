@@ -27,6 +27,12 @@ package final class LayeredStore: ContentSource {
     let keeper = DispatchQueue(label: "ccnfs.keeper")
 
     private let cacheByteCount = Mutex<Int?>(nil)
+    /// What is never evicted.
+    let pins = CachePins()
+    /// The last eviction found nothing that may go; no other is tried until something changes.
+    let isAllPinned = Atomic<Bool>(false)
+    /// The cache did not take the last object; told once.
+    let isRefusing = Atomic<Bool>(false)
     private let isCacheBroken = Atomic<Bool>(false)
 
     /// - Parameter cacheLimit: bytes of segments the cache may hold before it evicts.
@@ -138,6 +144,7 @@ extension LayeredStore {
         var isDropped = false
         for store in [published, cache] where try store.dropIfDamaged(id) { isDropped = true }
         if transit?.dropIfDamaged(id) == true { isDropped = true }
+        if isDropped { isAllPinned.store(false, ordering: .relaxed) }
         // Evicted, or dropped and fetched again, since it was read: then there is no damage any more.
         guard isDropped else { return }
         counters.damagedSegments.add(1, ordering: .relaxed)
@@ -157,13 +164,23 @@ extension LayeredStore {
     /// The cache holds so many bytes more.
     func noteKept(_ byteCount: Int) {
         cacheByteCount.withLock { $0 = $0.map { $0 + byteCount } }
+        isAllPinned.store(false, ordering: .relaxed)
     }
 
     func makeRoom(for byteCount: Int) throws(Failure) {
         guard cacheLimit < .max else { return }
         let used = try cachedByteCount()
         guard used + byteCount > cacheLimit else { return }
-        _ = try evict(byteCount: max(byteCount, min(Self.evictionByteCount, cacheLimit / 4)))
+        let wanted = max(byteCount, min(Self.evictionByteCount, cacheLimit / 4))
+        let freed =
+            isAllPinned.load(ordering: .relaxed) ? 0 : try evict(byteCount: wanted)
+        guard freed > 0 || pins.isEmpty else {
+            throw Failure(
+                .noSpace,
+                "the cache is full of what is kept",
+                hint: "let it be larger, or keep less: ccnfs unkeep"
+            )
+        }
     }
 
     private func cachedByteCount() throws(Failure) -> Int {
@@ -175,13 +192,19 @@ extension LayeredStore {
         }
     }
 
-    /// Frees at least `byteCount` bytes of segments, those of the longest unused images first.
+    /// Frees at least `byteCount` bytes of segments, those of the longest unused images first; none that is
+    /// pinned.
     ///
     /// - Returns: the bytes freed; less than asked for when the cache has no more.
     @discardableResult
     package func evict(byteCount: Int) throws(Failure) -> Int {
         var freed = 0
-        let groups = Dictionary(grouping: try cache.allSegments(), by: \.place.image)
+        let wholeImages = try imagesOfPinnedRoots()
+        let places = pins.places
+        let loose = try cache.allSegments().filter { segment in
+            !wholeImages.contains(segment.place.image) && !places.contains(segment.place)
+        }
+        let groups = Dictionary(grouping: loose, by: \.place.image)
         var images: [(image: SegmentImage, segments: [(id: ObjectId, place: SegmentPlace)])] = []
         for (number, segments) in groups {
             images.append((image: try cache.image(number), segments: segments))
@@ -191,6 +214,7 @@ extension LayeredStore {
             let wanted = (byteCount - freed) / image.segmentSize + 1
             freed += try cache.free(Array(segments.prefix(wanted)))
         }
+        isAllPinned.store(freed == 0 && !pins.isEmpty, ordering: .relaxed)
         counters.evictedBytes.add(freed, ordering: .relaxed)
         cacheByteCount.withLock { $0 = nil }
         return freed

@@ -7,8 +7,8 @@ internal import GRDB
 /// Concurrency: any thread; writes are one at a time.
 package final class StateDatabase: Sendable {
     /// Version 1: the first. Version 2: overlays on their own, which extents belong to and may refer
-    /// to; snapshots; where overlays are kept; moved VMs.
-    package static let formatVersion = 2
+    /// to; snapshots; where overlays are kept; moved VMs. Version 3: pins.
+    package static let formatVersion = 3
     let file: SQLiteFile
     /// There was no database before.
     package let isNew: Bool
@@ -20,7 +20,8 @@ package final class StateDatabase: Sendable {
             case 0:
                 isNew = true
                 try db.execute(sql: Self.schema)
-            case 1: try db.execute(sql: Self.upgradeFrom1)
+            case 1: try db.execute(sql: Self.upgradeFrom1 + Self.upgradeFrom2)
+            case 2: try db.execute(sql: Self.upgradeFrom2)
             default: break
             }
         }
@@ -122,7 +123,7 @@ package final class StateDatabase: Sendable {
             UNIQUE (vm, name)
         );
 
-        """ + overlayTables
+        """ + overlayTables + upgradeFrom2
 
     /// New with version 2.
     private static let overlayTables = """
@@ -180,6 +181,23 @@ package final class StateDatabase: Sendable {
             token TEXT PRIMARY KEY NOT NULL,
             imported INTEGER NOT NULL
         ) WITHOUT ROWID;
+
+        """
+
+    /// New with version 3.
+    private static let upgradeFrom2 = """
+        CREATE TABLE pin (
+            template TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            item TEXT NOT NULL,
+            root BLOB NOT NULL,
+            size INTEGER NOT NULL,
+            segmentSize INTEGER NOT NULL,
+            levels INTEGER NOT NULL,
+            dataByteCount INTEGER NOT NULL,
+            PRIMARY KEY (template, version, item)
+        ) WITHOUT ROWID;
+
         """
 
     private static let upgradeFrom1 = """
@@ -198,5 +216,6 @@ package final class StateDatabase: Sendable {
             SELECT overlay, page, states FROM mapPage1 WHERE overlay IN (SELECT overlay FROM disk);
         DROP TABLE extent1;
         DROP TABLE mapPage1;
+
         """
 }
