@@ -58,7 +58,7 @@ extension LayeredStore {
         }
     }
 
-    private func write(
+    func write(
         _ segments: [Segment],
         to key: ImageOfRoot
     ) throws(Failure) -> SegmentImage {

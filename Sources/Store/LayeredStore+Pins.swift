@@ -18,6 +18,7 @@ extension LayeredStore {
         let cached = try cache.places(of: ids)
         let own = try published.places(of: ids)
         var missing = 0
+        var passed: [Segment] = []
         for (index, segment) in segments.enumerated()
         where cached[index] == nil && own[index] == nil {
             if try hasSmallObject(segment.id) { continue }
@@ -25,14 +26,11 @@ extension LayeredStore {
                 missing += 1
                 continue
             }
-            // Into the root's own image, which stays whole.
-            _ = try keep(
-                bytes,
-                id: segment.id,
-                position: segment.position,
-                root: root,
-                segmentSize: segmentSize
-            )
+            passed.append(Segment(id: segment.id, bytes: bytes, position: segment.position))
+        }
+        // Into the root's own image, which stays whole.
+        if !passed.isEmpty {
+            _ = try write(passed, to: ImageOfRoot(root: root, segmentSize: segmentSize))
         }
         return missing
     }
