@@ -49,7 +49,7 @@ final class Homes: Sendable {
         store = LayeredStore(
             published: try ContentStore(directory: "\(state)/content"),
             cache: try ContentStore(directory: "\(cache)/content"),
-            transit: try Self.transit(in: cache, configuration.transitLimit),
+            transit: try Self.transit(in: cache, configuration.transitLimit, logger),
             source: source,
             cacheLimit: configuration.cacheLimit,
             logger: logger
@@ -69,13 +69,27 @@ final class Homes: Sendable {
     }
 
     /// - Returns: nil, and what there was is gone, if the limit is 0.
-    private static func transit(in cache: String, _ limit: Int) throws(Failure) -> TransitStore? {
+    private static func transit(
+        in cache: String,
+        _ limit: Int,
+        _ logger: Logger
+    ) throws(Failure) -> TransitStore? {
         let directory = "\(cache)/transit"
         guard limit > 0 else {
             try FileTree.removeAll(directory)
             return nil
         }
-        return try TransitStore(directory: directory, limit: limit)
+        do throws(Failure) {
+            return try TransitStore(directory: directory, limit: limit)
+        } catch {
+            // Nobody needs what is in it.
+            logger.warning(
+                "what passed through before is given up",
+                metadata: ["cause": "\(error)"]
+            )
+            try FileTree.removeAll(directory)
+            return try TransitStore(directory: directory, limit: limit)
+        }
     }
 
     /// The key that signs this node's catalogs; made at first use.

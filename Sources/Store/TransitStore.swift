@@ -141,6 +141,7 @@ extension TransitStore {
             byteCounts[number] = try content.image(number).allocatedByteCount()
         }
         filling.byteCounts = byteCounts
+        filling.lastNumber = byteCounts.keys.max() ?? 0
     }
 
     private func write(

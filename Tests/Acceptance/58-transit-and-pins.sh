@@ -234,6 +234,12 @@ section_line() {
     stop_reader four
     check "whose limit holds" test "$(allocated_bytes "$work/middle/cache/transit/images")" -le $((MIB + 65536))
     end_process "$middle_pid"
+
+    # Nobody needs what lies there.
+    head -c 8192 /dev/urandom > "$work/middle/cache/transit/index.sqlite"
+    start_middle ccnx:/mycorp.com "$repository_address"
+    check "one that is damaged is begun anew" middle_is '.transit.segmentBytes == 0'
+    end_process "$middle_pid"
     rm -rf "$work/middle"
 }
 
