@@ -22,7 +22,8 @@ import Testing
                 StoreScene.request(ObjectId(of: bytes)),
                 position: position,
                 root: root,
-                segmentSize: Self.size
+                segmentSize: Self.size,
+                byteCount: bytes.count
             )
             #expect(fetched.bytes == bytes)
         }
