@@ -13,6 +13,21 @@ extension Name {
         try Name(uri: uri).validatedAsTemplateName()
     }
 
+    /// The first segment of templates' names, which has a catalog of its own.
+    package static func namespace(uri: String) throws(Failure) -> Name {
+        let name = try Name(uri: uri)
+        guard let segment = name.segments.first, name.segments.count == 1,
+            objection(to: segment) == nil, segment.text != localScope
+        else {
+            throw Failure(
+                .invalid,
+                "\(name) is no namespace",
+                hint: "a namespace is the first segment of templates' names: ccnx:/mycorp.com"
+            )
+        }
+        return name
+    }
+
     /// This name, if a template may have it.
     package func validatedAsTemplateName() throws(Failure) -> Name {
         func refusal(_ reason: String) -> Failure {

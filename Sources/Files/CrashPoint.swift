@@ -30,6 +30,9 @@ package enum CrashPoint: String, CaseIterable, Sendable {
     case republishRebased = "republish.rebased"
     case importWritten = "import.written"
     case importCommitted = "import.committed"
+    case mirrorPulled = "mirror.pulled"
+    case mirrorStored = "mirror.stored"
+    case mirrorCommitted = "mirror.committed"
 
     #if DEBUG
     package func reached() {

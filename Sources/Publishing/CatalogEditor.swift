@@ -59,6 +59,7 @@ package struct CatalogEditor: Sendable {
 
     /// - Throws: `.readOnly` for a namespace whose catalog comes from another repository.
     package func checkIsOurs(_ namespace: Name) throws(Failure) {
+        try checkIsNoMirror(of: namespace)
         let known = try database.catalogs().first { $0.namespace == namespace }
         if let known, !known.publishedHere {
             throw Failure(
@@ -67,6 +68,17 @@ package struct CatalogEditor: Sendable {
                 hint: "publish where that repository is"
             )
         }
+    }
+
+    /// - Throws: `.readOnly` for a namespace that this node is a mirror repository of, with the address of the
+    ///   repository that it comes from.
+    package func checkIsNoMirror(of namespace: Name) throws(Failure) {
+        guard let source = try database.mirrorSource(of: namespace) else { return }
+        throw Failure(
+            .readOnly,
+            "this node is a mirror of \(namespace), which comes from \(source)",
+            hint: "ccnfs publish … --to \(source); tag and delete where that repository is"
+        )
     }
 
     private func changeOnce(

@@ -7,6 +7,11 @@ internal import Templates
 
 /// The repository's side of publishing from elsewhere.
 extension Publisher {
+    /// - Throws: `.readOnly` for a namespace that is mirrored here, with where it comes from.
+    package func checkIsNoMirror(of namespace: Name) throws(Failure) {
+        try local.editor.checkIsNoMirror(of: namespace)
+    }
+
     /// Whether this key may publish under this name here, and as which version.
     package func offer(_ template: Name, to key: KeyId) throws(Failure) -> PublishOffer {
         let template = try template.validatedAsTemplateName()
@@ -46,12 +51,7 @@ extension Publisher {
             throw Failure(.untrusted, "the record names another publisher than its signature")
         }
         if let delegation { try check(delegation, of: template.prefix(1)) }
-        let fileBytes = record.files.reduce(0) { $0 + $1.content.size }
-        guard record.disks.count <= PublishRequest.diskLimit,
-            record.files.count <= PublishRequest.fileLimit,
-            fileBytes <= PublishRequest.filesByteLimit,
-            record.files.allSatisfy({ $0.content.segmentSize == SmallContent.segmentSize })
-        else { throw Failure(.tooLarge, "the template has more disks or files than it may") }
+        try record.checkLimits()
         let version = SignedVersion(record: record, signed: signed, delegation: delegation)
         let known = try local.database.versions().first {
             $0.template == template && $0.version == record.version
@@ -102,5 +102,16 @@ extension Publisher {
             try await puller.pullSmall(file.content, under: prefix)
         }
         return try await local.commit(version, now: now)
+    }
+}
+
+extension TemplateRecord {
+    /// - Throws: `.tooLarge` for one that no publisher may make, whose content is not fetched.
+    func checkLimits() throws(Failure) {
+        let fileBytes = files.reduce(0) { $0 + $1.content.size }
+        guard disks.count <= PublishRequest.diskLimit, files.count <= PublishRequest.fileLimit,
+            fileBytes <= PublishRequest.filesByteLimit,
+            files.allSatisfy({ $0.content.segmentSize == SmallContent.segmentSize })
+        else { throw Failure(.tooLarge, "the template has more disks or files than it may") }
     }
 }

@@ -6,7 +6,8 @@ package import Templates
 
 /// Frees published content that nothing refers to any more.
 ///
-/// Roots are the versions that are listed, the profiles of VM disks, and whatever is open. Everything
+/// Roots are the versions that catalogs of this node list, its own and those that it mirrors, the profiles of
+/// VM disks, and whatever is open. Everything
 /// reachable from them stays; the rest leaves the index durably first and is punched afterwards.
 package struct Reclaimer: Sendable {
     private let store: ContentStore
@@ -44,7 +45,9 @@ package struct Reclaimer: Sendable {
         try gate.enterReclaim()
         defer { gate.leaveReclaim() }
         var kept = try await reachable(from: contents)
-        for catalog in try database.catalogs() where catalog.publishedHere {
+        let catalogs = try database.catalogs().filter(\.isKept)
+        let mirrored = Set(catalogs.filter { $0.mirroredFrom != nil }.map(\.namespace))
+        for catalog in catalogs {
             kept.insert(catalog.object)
             guard let signed = try store.smallObject(catalog.object) else { continue }
             let content = templates.content(
@@ -53,7 +56,8 @@ package struct Reclaimer: Sendable {
             )
             kept.formUnion(try await reachable(from: [content]))
         }
-        for row in try database.versions() where row.publishedHere {
+        for row in try database.versions()
+        where row.publishedHere || mirrored.contains(row.template.prefix(1)) {
             kept.insert(row.record)
             guard row.withdrawn == nil else { continue }
             guard let version = templates.template(named: row.template)?.version(row.version),

@@ -14,8 +14,6 @@ package struct CatalogFollower: Sendable {
     private let database: StateDatabase
     private let templates: Templates
 
-    /// A listing is read into memory: some hundred thousand versions.
-    private static let listingByteLimit = 64 << 20
     private static let recordsAtOnce = 32
 
     package init(
@@ -30,45 +28,61 @@ package struct CatalogFollower: Sendable {
         self.templates = templates
     }
 
-    /// Takes over a newer catalog, if the pointer names one.
+    /// Takes over the newest catalog that the pointers name, if it is newer than the one known.
     ///
-    /// - Parameter pointer: the id of the signed catalog, as the repository says.
-    /// - Parameter now: seconds since 1970.
+    /// A repository that lags behind another hides nothing, and is no fault while there is one that does not.
+    ///
+    /// - Parameters:
+    ///   - pointers: ids of signed catalogs, as the repositories of the namespace say, each once.
+    ///   - now: seconds since 1970.
     /// - Returns: true if something changed.
-    package func follow(_ pointer: ObjectId, now: Int) async throws(Failure) -> Bool {
+    package func follow(_ pointers: [ObjectId], now: Int) async throws(Failure) -> Bool {
         let known = try database.catalogs().first { $0.namespace == namespace }
-        if known?.publishedHere == true { return false }
-        if known?.object == pointer { return try await fetchMissingRecords() }
-        let signed = try await store.object(ObjectRequest(pointer, under: namespace))
-        let catalog = try Catalog(
-            signed: signed,
+        if let known, known.isKept { return false }
+        var offers: [Offer] = []
+        var failures: [Failure] = []
+        for pointer in pointers where pointer != known?.object {
+            do throws(Failure) {
+                offers.append(Offer(pointer: pointer, catalog: try await catalog(pointer)))
+            } catch {
+                failures.append(error)
+            }
+        }
+        let isInStep = pointers.contains { $0 == known?.object }
+        for offer in offers.sorted(by: { $0.catalog.serial > $1.catalog.serial }) {
+            if isInStep, let known, offer.catalog.serial < known.serial { break }
+            do throws(Failure) {
+                try offer.catalog.check(mayFollow: known, now: now)
+                try await takeOver(offer)
+                return true
+            } catch {
+                failures.append(error)
+            }
+        }
+        let hasMissing = isInStep ? try await fetchMissingRecords() : false
+        if let first = failures.first { throw first }
+        return hasMissing
+    }
+
+    /// What a repository says is the newest.
+    private struct Offer {
+        let pointer: ObjectId
+        let catalog: Catalog
+    }
+
+    private func catalog(_ pointer: ObjectId) async throws(Failure) -> Catalog {
+        try Catalog(
+            signed: try await store.object(ObjectRequest(pointer, under: namespace)),
             namespace: namespace,
             trust: templates.trust,
             ownKey: nil
         )
-        if let known, catalog.serial <= known.serial {
-            throw Failure(
-                .untrusted,
-                "the repository of \(namespace) offers catalog \(catalog.serial), "
-                    + "\(known.serial) is known already"
-            )
-        }
-        guard catalog.expires > now else {
-            throw Failure(
-                .untrusted,
-                "the catalog of \(namespace) has expired",
-                hint: "its repository renews it while it runs; are the clocks right?"
-            )
-        }
-        guard catalog.listing.size <= Self.listingByteLimit else {
-            throw Failure(
-                .tooLarge,
-                "the listing of \(namespace) has \(catalog.listing.size) bytes"
-            )
-        }
-        let content = templates.content(catalog.listing, prefix: namespace)
+    }
+
+    private func takeOver(_ offer: Offer) async throws(Failure) {
+        let content = templates.content(offer.catalog.listing, prefix: namespace)
         let listing = try Listing(
-            json: try await content.read(at: 0, byteCount: catalog.listing.size),
+            json: try await content.read(at: 0, byteCount: offer.catalog.listing.size),
             namespace: namespace,
             publishedHere: false
         )
@@ -76,16 +90,15 @@ package struct CatalogFollower: Sendable {
         try database.commit(
             catalog: CatalogRow(
                 namespace: namespace,
-                serial: catalog.serial,
-                object: pointer,
+                serial: offer.catalog.serial,
+                object: offer.pointer,
                 publishedHere: false,
-                expires: catalog.expires
+                expires: offer.catalog.expires
             ),
             versions: listing.versions,
             tags: listing.tags
         )
         try templates.reload()
-        return true
     }
 
     /// The cache may have been deleted: then the records come again.

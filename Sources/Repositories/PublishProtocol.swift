@@ -21,6 +21,13 @@ package enum PublishName: Hashable, Sendable {
     private static let marker = NameSegment.name("@publish")
     private static let offerMarker = NameSegment.name("@offer")
 
+    /// What is to be published.
+    package var template: Name {
+        switch self {
+        case .offer(let template, _, _), .request(let template, _, _): template
+        }
+    }
+
     package var name: Name {
         switch self {
         case .offer(let template, let key, let nonce):

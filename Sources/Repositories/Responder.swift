@@ -4,7 +4,13 @@ package import Signing
 package import Store
 internal import Templates
 
-/// Answers Interests from what is here: objects by id, and the pointers of catalogs this node signs.
+/// Answers Interests from what is here: objects and keys by id, and the pointers of catalogs that this node
+/// answers for, because it signs them or because it is a mirror that has all they name.
+///
+/// An object is answered under any prefix, and a key too. What a name promises is the SHA-256 that stands in
+/// it; the prefix only says where to ask. Locally there is one segment for all templates that have it, and of
+/// which of them the asker knows it, or which it asks for to find out whether it is here, changes nothing of
+/// the bytes: whoever knows an id may have them (Docs/Formats.md, "Names on the wire").
 ///
 /// Everything is read from disk and checked against its id on the way out, so a damaged object is
 /// never passed on. Blocking: called away from event loops.
@@ -40,6 +46,12 @@ package struct Responder: Sendable {
             guard let bytes = try store.localObject(asked.request.id) else { return nil }
             return try chunk(asked, of: bytes)
         }
+        if let asked = KeyName(interest.name) {
+            guard let key = try key(asked.keyId) else { return nil }
+            return try PacketEncoder().encode(
+                .contentObject(ContentObject(name: asked.name, payloadType: .key, payload: key))
+            )
+        }
         let namespace = interest.name.prefix(1)
         guard interest.name == Catalog.name(in: namespace) else { return nil }
         return try pointer(of: namespace, now: now)
@@ -62,7 +74,7 @@ package struct Responder: Sendable {
     }
 
     private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> DecodedPacket? {
-        let row = try database.catalogs().first { $0.namespace == namespace && $0.publishedHere }
+        let row = try database.catalogs().first { $0.namespace == namespace && $0.isKept }
         guard let row else { return nil }
         return try PacketDecoder.decode(
             try SignedContentObject.sign(
@@ -76,5 +88,21 @@ package struct Responder: Sendable {
                 signatureTimeMilliseconds: now
             )
         )
+    }
+
+    /// The DER of this node's own key, of one that it trusts for anything, or of one that signs a catalog that
+    /// it knows.
+    private func key(_ id: KeyId) throws(Failure) -> [UInt8]? {
+        if nodeKey.publicKey.keyId == id { return nodeKey.publicKey.derBytes }
+        if let entry = try database.trustEntries().first(where: { $0.keyId == id }) {
+            return entry.publicKeyDER
+        }
+        for row in try database.catalogs() {
+            guard let signed = try store.localObject(row.object),
+                let key = try Catalog.delegate(of: signed), key.keyId == id
+            else { continue }
+            return key.derBytes
+        }
+        return nil
     }
 }

@@ -3,7 +3,7 @@ package import Failures
 internal import Foundation
 package import Profiles
 package import Signing
-internal import Store
+package import Store
 
 /// A namespace's catalog: which templates, versions and tags there are; the one thing that changes.
 ///
@@ -20,6 +20,8 @@ package struct Catalog: Sendable {
     package static let format = 1
     /// Seconds a catalog is good for; its repository renews it at half of that.
     package static let lifetimeSeconds = 30 * 24 * 3600
+    /// A listing is read into memory: some hundred thousand versions.
+    package static let listingByteLimit = 64 << 20
 
     package var namespace: Name
     package var serial: Int
@@ -134,6 +136,17 @@ extension Catalog {
         )
     }
 
+    /// The key that the namespace's owner let sign the catalog, as a signed catalog says; not checked against
+    /// trust. Nil if it has no delegation.
+    package static func delegate(of signed: [UInt8]) throws(Failure) -> PublicKey? {
+        let fields: Fields = try SignedJSON.payload(
+            of: try PacketDecoder.decode(signed),
+            what: "catalog"
+        )
+        guard let delegation = fields.delegation else { return nil }
+        return try Delegation.key(of: try PacketDecoder.decode(Array(delegation)))
+    }
+
     private func check(
         _ packet: DecodedPacket,
         _ trust: TrustPolicy,
@@ -163,6 +176,35 @@ extension Catalog {
             )
         }
         try ValidationCheck.verify(packet, expecting: delegate.key)
+    }
+}
+
+// MARK: - Taking over from another repository
+
+extension Catalog {
+    /// Checks that it may take the place of the one that is known: serials never go back, and an expired catalog
+    /// is taken from nobody.
+    ///
+    /// - Parameter now: seconds since 1970.
+    /// - Throws: `.untrusted`, or `.tooLarge`.
+    package func check(mayFollow known: CatalogRow?, now: Int) throws(Failure) {
+        if let known, serial <= known.serial {
+            throw Failure(
+                .untrusted,
+                "the repository of \(namespace) offers catalog \(serial), "
+                    + "\(known.serial) is known already"
+            )
+        }
+        guard expires > now else {
+            throw Failure(
+                .untrusted,
+                "the catalog of \(namespace) has expired",
+                hint: "its repository renews it while it runs; are the clocks right?"
+            )
+        }
+        guard listing.size <= Self.listingByteLimit else {
+            throw Failure(.tooLarge, "the listing of \(namespace) has \(listing.size) bytes")
+        }
     }
 }
 
@@ -196,5 +238,11 @@ package struct Delegation: Sendable {
             throw Failure(.untrusted, "the delegation is for \(fields.namespace)")
         }
         key = try PublicKey(der: Array(fields.publicKey))
+    }
+
+    /// The key it names, whoever signed it.
+    static func key(of packet: DecodedPacket) throws(Failure) -> PublicKey {
+        let fields: Fields = try SignedJSON.payload(of: packet, what: "delegation")
+        return try PublicKey(der: Array(fields.publicKey))
     }
 }

@@ -106,14 +106,16 @@ struct CatalogFollowerTests {
 
     @Test func takesOverANewerCatalog() async throws {
         let pair = try await Pair()
-        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([try pair.pointer], now: PublishingScene.now))
         #expect(pair.versions == [1])
         #expect(try await pair.node.bytes() == image.bytes)
-        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now) == false)
+        #expect(
+            try await pair.follower.follow([try pair.pointer], now: PublishingScene.now) == false
+        )
 
         try await pair.repository.publish(other)
         try pair.repository.tag("stable", 1)
-        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([try pair.pointer], now: PublishingScene.now))
         #expect(pair.versions == [1, 2])
         #expect(try await pair.node.bytes() == other.bytes)
         let template = try pair.node.templates.existing(PublishingScene.template)
@@ -124,9 +126,9 @@ struct CatalogFollowerTests {
     @Test func forgetsWhatWasWithdrawn() async throws {
         let pair = try await Pair()
         try await pair.repository.publish(other)
-        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
+        _ = try await pair.follower.follow([try pair.pointer], now: PublishingScene.now)
         try pair.repository.withdraw(1)
-        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([try pair.pointer], now: PublishingScene.now))
         #expect(pair.versions == [2])
     }
 
@@ -134,9 +136,9 @@ struct CatalogFollowerTests {
         let pair = try await Pair()
         let old = try pair.pointer
         try await pair.repository.publish(other)
-        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
+        _ = try await pair.follower.follow([try pair.pointer], now: PublishingScene.now)
         let refused = await failure {
-            try await pair.follower.follow(old, now: PublishingScene.now)
+            try await pair.follower.follow([old], now: PublishingScene.now)
         }
         #expect(refused?.kind == .untrusted)
         #expect(pair.versions == [1, 2])
@@ -144,7 +146,7 @@ struct CatalogFollowerTests {
         let key = pair.node.key
         let same = try pair.catalog(serial: 2, versions: [], key: key)
         #expect(
-            await failure { try await pair.follower.follow(same, now: PublishingScene.now) }?.kind
+            await failure { try await pair.follower.follow([same], now: PublishingScene.now) }?.kind
                 == .untrusted
         )
         #expect(pair.versions == [1, 2])
@@ -155,7 +157,7 @@ struct CatalogFollowerTests {
         let pair = try await Pair(trusts: false)
         let pointer = try pair.pointer
         let refused = await failure {
-            try await pair.follower.follow(pointer, now: PublishingScene.now)
+            try await pair.follower.follow([pointer], now: PublishingScene.now)
         }
         #expect(refused?.kind == .untrusted)
         #expect(try pair.node.showsNothing())
@@ -164,11 +166,12 @@ struct CatalogFollowerTests {
         let stranger = try PublishingScene.strangerKey.get()
         let forged = try pair.catalog(serial: 9, versions: [], key: stranger)
         #expect(
-            await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind
+            await failure { try await pair.follower.follow([forged], now: PublishingScene.now) }?
+                .kind
                 == .untrusted
         )
         #expect(try pair.node.showsNothing())
-        #expect(try await pair.follower.follow(pointer, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([pointer], now: PublishingScene.now))
     }
 
     @Test func refusesADelegationToAnotherKey() async throws {
@@ -187,7 +190,8 @@ struct CatalogFollowerTests {
             delegation: delegation
         )
         #expect(
-            await failure { try await pair.follower.follow(forged, now: PublishingScene.now) }?.kind
+            await failure { try await pair.follower.follow([forged], now: PublishingScene.now) }?
+                .kind
                 == .untrusted
         )
         let delegated = try pair.catalog(
@@ -196,7 +200,7 @@ struct CatalogFollowerTests {
             key: nodeKey,
             delegation: delegation
         )
-        #expect(try await pair.follower.follow(delegated, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([delegated], now: PublishingScene.now))
     }
 
     @Test func refusesACatalogOfAnotherNamespace() async throws {
@@ -210,7 +214,7 @@ struct CatalogFollowerTests {
             key: pair.node.key
         )
         #expect(
-            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+            await failure { try await pair.follower.follow([catalog], now: PublishingScene.now) }?
                 .kind == .corrupt
         )
         #expect(try pair.node.showsNothing())
@@ -227,7 +231,7 @@ struct CatalogFollowerTests {
         )
         let catalog = try pair.catalog(serial: 9, versions: [foreign], key: pair.node.key)
         #expect(
-            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+            await failure { try await pair.follower.follow([catalog], now: PublishingScene.now) }?
                 .kind == .untrusted
         )
         #expect(try pair.node.showsNothing())
@@ -242,7 +246,7 @@ struct CatalogFollowerTests {
             size: 1 << 40
         )
         #expect(
-            await failure { try await pair.follower.follow(catalog, now: PublishingScene.now) }?
+            await failure { try await pair.follower.follow([catalog], now: PublishingScene.now) }?
                 .kind == .tooLarge
         )
     }
@@ -253,13 +257,14 @@ struct CatalogFollowerTests {
         let record = try #require(try pair.repository.database.versions().first).record
         pair.source.withhold([record])
         #expect(
-            await failure { try await pair.follower.follow(first, now: PublishingScene.now) }?.kind
+            await failure { try await pair.follower.follow([first], now: PublishingScene.now) }?
+                .kind
                 == .noSource
         )
         #expect(try pair.node.showsNothing())
 
         pair.source.withhold([])
-        #expect(try await pair.follower.follow(first, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([first], now: PublishingScene.now))
         #expect(try pair.node.store.localObject(record) != nil)
         // Nothing of the disk was needed for that.
         let segment = ObjectId(of: SparseImage.bytes(1))
@@ -271,16 +276,16 @@ struct CatalogFollowerTests {
         let pair = try await Pair()
         let pointer = try pair.pointer
         let late = PublishingScene.now + Catalog.lifetimeSeconds + 1
-        let refused = await failure { try await pair.follower.follow(pointer, now: late) }
+        let refused = await failure { try await pair.follower.follow([pointer], now: late) }
         #expect(refused?.kind == .untrusted)
         #expect(pair.node.templates.all().isEmpty)
-        #expect(try await pair.follower.follow(pointer, now: PublishingScene.now))
+        #expect(try await pair.follower.follow([pointer], now: PublishingScene.now))
     }
 
     @Test func fetchesRecordsAgainAfterTheCacheWasDeleted() async throws {
         let pair = try await Pair()
         let pointer = try pair.pointer
-        _ = try await pair.follower.follow(pointer, now: PublishingScene.now)
+        _ = try await pair.follower.follow([pointer], now: PublishingScene.now)
         let cache = pair.node.store.cache
         _ = try pair.node.store.evictAll()
         try cache.removeSmallObjects(try cache.smallObjectIds())
@@ -299,23 +304,25 @@ struct CatalogFollowerTests {
             database: pair.node.database,
             templates: templates
         )
-        #expect(try await follower.follow(pointer, now: PublishingScene.now))
+        #expect(try await follower.follow([pointer], now: PublishingScene.now))
         let after = try templates.existing(PublishingScene.template)
         #expect(after.newest != nil && after.newest?.problem == nil)
-        #expect(try await follower.follow(pointer, now: PublishingScene.now) == false)
+        #expect(try await follower.follow([pointer], now: PublishingScene.now) == false)
         #expect(try await pair.node.bytes() == image.bytes)
     }
 
     @Test func leavesANamespaceOfItsOwnAlone() async throws {
         let pair = try await Pair()
         try await pair.node.publish(other)
-        #expect(try await pair.follower.follow(try pair.pointer, now: PublishingScene.now) == false)
+        #expect(
+            try await pair.follower.follow([try pair.pointer], now: PublishingScene.now) == false
+        )
         #expect(try await pair.node.bytes() == other.bytes)
     }
 
     @Test func reclaimLeavesWhatWasFetchedAlone() async throws {
         let pair = try await Pair()
-        _ = try await pair.follower.follow(try pair.pointer, now: PublishingScene.now)
+        _ = try await pair.follower.follow([try pair.pointer], now: PublishingScene.now)
         _ = try await pair.node.bytes()
         #expect(try await pair.node.reclaim().freedSegments == 0)
         #expect(try await pair.node.bytes() == image.bytes)

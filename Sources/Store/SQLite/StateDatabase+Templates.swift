@@ -48,20 +48,28 @@ package struct CatalogRow: Sendable, Equatable {
     package var publishedHere: Bool
     /// Seconds since 1970.
     package var expires: Int
+    /// The face address of the repository that this node is a mirror of: everything that the catalog names is
+    /// in the published store. Nil for a catalog that is published or followed here.
+    package var mirroredFrom: String?
 
     package init(
         namespace: Name,
         serial: Int,
         object: ObjectId,
         publishedHere: Bool,
-        expires: Int
+        expires: Int,
+        mirroredFrom: String? = nil
     ) {
         self.namespace = namespace
         self.serial = serial
         self.object = object
         self.publishedHere = publishedHere
         self.expires = expires
+        self.mirroredFrom = mirroredFrom
     }
+
+    /// Whether this node answers for the namespace: all that the catalog names is kept here.
+    package var isKept: Bool { publishedHere || mirroredFrom != nil }
 }
 
 extension StateDatabase {
@@ -99,7 +107,10 @@ extension StateDatabase {
         try file.read { db in
             try Row.fetchAll(
                 db,
-                sql: "SELECT namespace, serial, object, publishedHere, expires FROM catalog"
+                sql: """
+                    SELECT namespace, serial, object, publishedHere, expires, mirroredFrom
+                    FROM catalog
+                    """
             ).compactMap { row in
                 guard let object = Data32.id(row[2]) else { return nil }
                 return CatalogRow(
@@ -107,7 +118,8 @@ extension StateDatabase {
                     serial: row[1],
                     object: object,
                     publishedHere: row[3],
-                    expires: row[4]
+                    expires: row[4],
+                    mirroredFrom: row[5]
                 )
             }
         }
@@ -115,7 +127,9 @@ extension StateDatabase {
 
     /// Makes one change of a namespace's catalog, all of it or nothing, on disk when this returns.
     ///
-    /// - Throws: `.busy` when `catalog.serial` is not higher than the one known: someone was faster.
+    /// - Throws: `.busy` when `catalog.serial` is not higher than the one known: someone was faster. A mirror
+    ///   may take over the catalog that it followed. `.readOnly` for what is published here and comes from
+    ///   elsewhere, or the other way round.
     package func commit(
         catalog: CatalogRow,
         versions: [VersionRow],
@@ -123,17 +137,7 @@ extension StateDatabase {
     ) throws(Failure) {
         let namespace = catalog.namespace
         try file.write(durably: true) { db in
-            let known = try Int.fetchOne(
-                db,
-                sql: "SELECT serial FROM catalog WHERE namespace = ?",
-                arguments: [namespace.uri]
-            )
-            if let known, known >= catalog.serial {
-                throw Failure(
-                    .busy,
-                    "the catalog of \(namespace) is at serial \(known) already"
-                )
-            }
+            try Self.checkMayReplace(catalog, db)
             let under = "\(namespace.uri)/"
             for table in ["version", "tag"] {
                 try db.execute(
@@ -161,13 +165,40 @@ extension StateDatabase {
             }
             try db.execute(
                 sql: """
-                    INSERT OR REPLACE INTO catalog (namespace, serial, object, publishedHere, expires)
-                    VALUES (?, ?, ?, ?, ?)
+                    INSERT OR REPLACE INTO catalog
+                        (namespace, serial, object, publishedHere, expires, mirroredFrom)
+                    VALUES (?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     namespace.uri, catalog.serial, Data32.data(catalog.object),
-                    catalog.publishedHere, catalog.expires,
+                    catalog.publishedHere, catalog.expires, catalog.mirroredFrom,
                 ]
+            )
+        }
+    }
+
+    private static func checkMayReplace(_ catalog: CatalogRow, _ db: Database) throws {
+        let known = try Row.fetchOne(
+            db,
+            sql: "SELECT serial, object, publishedHere FROM catalog WHERE namespace = ?",
+            arguments: [catalog.namespace.uri]
+        )
+        guard let known else { return }
+        let isPublishedHere: Bool = known[2]
+        guard isPublishedHere == catalog.publishedHere else {
+            throw Failure(
+                .readOnly,
+                isPublishedHere
+                    ? "\(catalog.namespace) is published on this node"
+                    : "the catalog of \(catalog.namespace) comes from another repository"
+            )
+        }
+        let serial: Int = known[0]
+        let isSame = catalog.mirroredFrom != nil && Data32.id(known[1]) == catalog.object
+        guard serial < catalog.serial || isSame else {
+            throw Failure(
+                .busy,
+                "the catalog of \(catalog.namespace) is at serial \(serial) already"
             )
         }
     }

@@ -7,7 +7,7 @@ internal import GRDB
 /// Concurrency: any thread; writes are one at a time.
 package final class StateDatabase: Sendable {
     /// Version 1: the first. Version 2: overlays on their own, which extents belong to and may refer
-    /// to; snapshots; where overlays are kept; moved VMs. Version 3: pins.
+    /// to; snapshots; where overlays are kept; moved VMs. Version 3: pins, mirrors.
     package static let formatVersion = 3
     let file: SQLiteFile
     /// There was no database before.
@@ -92,7 +92,8 @@ package final class StateDatabase: Sendable {
             serial INTEGER NOT NULL,
             object BLOB NOT NULL,
             publishedHere INTEGER NOT NULL,
-            expires INTEGER NOT NULL
+            expires INTEGER NOT NULL,
+            mirroredFrom TEXT
         ) WITHOUT ROWID;
 
         CREATE TABLE vm (
@@ -123,7 +124,7 @@ package final class StateDatabase: Sendable {
             UNIQUE (vm, name)
         );
 
-        """ + overlayTables + upgradeFrom2
+        """ + overlayTables + newTables
 
     /// New with version 2.
     private static let overlayTables = """
@@ -185,7 +186,8 @@ package final class StateDatabase: Sendable {
         """
 
     /// New with version 3.
-    private static let upgradeFrom2 = """
+    private static let newTables = """
+
         CREATE TABLE pin (
             template TEXT NOT NULL,
             version INTEGER NOT NULL,
@@ -198,7 +200,18 @@ package final class StateDatabase: Sendable {
             PRIMARY KEY (template, version, item)
         ) WITHOUT ROWID;
 
+        CREATE TABLE mirror (
+            namespace TEXT PRIMARY KEY NOT NULL,
+            source TEXT NOT NULL,
+            intervalMilliseconds INTEGER NOT NULL,
+            isFromSettings INTEGER NOT NULL
+        ) WITHOUT ROWID;
         """
+
+    private static let upgradeFrom2 = """
+
+        ALTER TABLE catalog ADD COLUMN mirroredFrom TEXT;
+        """ + newTables
 
     private static let upgradeFrom1 = """
         ALTER TABLE vm ADD COLUMN overlayDirectory TEXT;
