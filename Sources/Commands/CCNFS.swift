@@ -26,6 +26,7 @@ public struct CCNFS: AsyncParsableCommand {
                 subcommands: [
                     KeyCommand.self, TrustCommand.self, PublishCommand.self,
                     RepublishCommand.self, TagCommand.self, DeleteCommand.self,
+                    MirrorCommand.self,
                 ]
             ),
             CommandGroup(

@@ -56,6 +56,7 @@ struct ConfigurationReport: Encodable {
     private let routes: [Route]
     private let peers: [String]
     private let acceptPublish: Bool
+    private let mirrors: [Mirror]
     private let catalogIntervalMilliseconds: Int
     private let faces: FaceLimits
     private let logLevel: String
@@ -64,6 +65,12 @@ struct ConfigurationReport: Encodable {
         let prefix: String
         let address: String
         let cost: UInt32
+    }
+
+    private struct Mirror: Encodable {
+        let namespace: String
+        let from: String
+        let intervalMilliseconds: Int
     }
 
     private struct FaceLimits: Encodable {
@@ -92,6 +99,13 @@ struct ConfigurationReport: Encodable {
         }
         peers = configuration.peers.map(\.description)
         acceptPublish = configuration.acceptsPublishing
+        mirrors = configuration.mirrors.map { mirror in
+            Mirror(
+                namespace: mirror.namespace.uri,
+                from: mirror.source.description,
+                intervalMilliseconds: mirror.intervalMilliseconds
+            )
+        }
         catalogIntervalMilliseconds = Int((configuration.catalogInterval * 1_000).rounded())
         faces = FaceLimits(
             limit: configuration.faces.faceCount,
@@ -119,6 +133,10 @@ struct ConfigurationReport: Encodable {
         lines.append(
             "publish    \(acceptPublish ? "from elsewhere too, by trusted keys" : "on this node only")"
         )
+        lines += mirrors.map { mirror in
+            "mirror     \(mirror.namespace) from \(mirror.from), every "
+                + Quantity.text(milliseconds: mirror.intervalMilliseconds)
+        }
         lines.append("catalogs   every \(Quantity.text(milliseconds: catalogIntervalMilliseconds))")
         lines.append("faces      at most \(faces.limit)")
         lines.append("queue      \(ByteCount.text(faces.queuedByteCount)) a face")

@@ -21,6 +21,16 @@ extension NodeConfiguration {
             }
         }
         if let addresses = settings.peers { peers = addresses }
+        if let settings = settings.mirrors {
+            mirrors = settings.map { mirror in
+                Mirror(
+                    namespace: mirror.namespace,
+                    source: mirror.source,
+                    intervalMilliseconds: mirror.intervalMilliseconds
+                        ?? Mirror.defaultIntervalMilliseconds
+                )
+            }
+        }
         if let milliseconds = settings.catalogIntervalMilliseconds {
             catalogInterval = Double(milliseconds) / 1_000
         }

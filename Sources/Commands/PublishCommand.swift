@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import CCNx
 internal import Control
-internal import Faces
 internal import Failures
 internal import Files
 internal import Foundation
@@ -82,7 +81,9 @@ struct PublishCommand: AsyncParsableCommand {
             }
         } catch {
             session.endProgress()
-            throw error.kind == .untrusted ? withTrustLine(error) : error
+            // A repository elsewhere says itself what would help.
+            let isHere = publication.repository == nil
+            throw error.kind == .untrusted && isHere ? withTrustLine(error) : error
         }
         session.endProgress()
         if global.json { return try Output.json(report) }
@@ -188,16 +189,14 @@ struct DestinationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The beginning of the id of that repository's key; it may sign the namespace's catalog.",
+            "The beginning of the id of that repository's key: nobody else is believed to be it.",
             valueName: "id"
         )
     )
     var repositoryKey: String?
 
-    /// The address of its face; without a kind it is one of TCP.
+    /// The address of its face.
     func address() throws(Failure) -> String? {
-        guard let to else { return nil }
-        let isWhole = ["tcp:", "unix:"].contains { to.hasPrefix($0) }
-        return try FaceAddress(isWhole ? to : "tcp:\(to)").description
+        try to.map { (text) throws(Failure) in try AddressArgument.address(text) }
     }
 }

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import CCNx
 internal import Control
 internal import Failures
+internal import Files
 internal import Signing
 
 struct TrustCommand: AsyncParsableCommand {
@@ -16,21 +17,50 @@ struct TrustCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Believe what a key signs under a prefix.",
             discussion: """
-                EXAMPLE
+                A key that is named by its id, all 64 digits, is fetched from the repositories on the way
+                to the prefix, or from the one that --from names, and is that key whoever sends it. Have
+                the id from somebody you believe.
+
+                EXAMPLES
                   ccnfs trust add ccnx:/mycorp.com /var/lib/ccnfs/keys/publisher.pub
+                  ccnfs trust add ccnx:/mycorp.com f13b9a2c57de… --from repository.mycorp.com
                 """
         )
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "Names that begin with this, such as ccnx:/mycorp.com.") var prefix: String
-        @Argument(help: "The public key in PEM form.") var key: String
+        @Argument(help: "The public key: a file in PEM form, or its id.") var key: String
+        @Option(
+            help: ArgumentHelp("Ask this node for the key with that id.", valueName: "address")
+        )
+        var from: String?
 
         func run() async throws {
-            let key = try KeyFiles.publicKey(key)
             let prefix = try Name(uri: prefix)
+            if let id = try KeyArgument.id(key) { return try await fetch(id, prefix) }
+            guard from == nil else {
+                throw Failure(.usage, "--from goes with a key that is named by its id")
+            }
+            let key = try KeyFiles.publicKey(key)
             let pem = String(decoding: try key.pem(), as: UTF8.self)
             _ = try await global.perform(.addTrust(prefix: prefix.uri, publicKeyPEM: pem))
             if !global.json { Output.line("key \(key.keyId) may speak for \(prefix)") }
+        }
+
+        private func fetch(_ id: String, _ prefix: Name) async throws {
+            let request = ControlRequest.addTrustOfKey(
+                prefix: prefix.uri,
+                keyId: id,
+                source: try from.map { (text) throws(Failure) in
+                    try AddressArgument.address(text)
+                }
+            )
+            let added = try await global.perform(request) { (response) -> TrustSummary? in
+                if case .trust(let entries) = response { entries.first } else { nil }
+            }
+            if global.json { return try Output.json(added) }
+            Output.line("\(added.algorithm) key \(added.keyId) came")
+            Output.line("key \(added.keyId) may speak for \(added.prefix)")
         }
     }
 
@@ -75,5 +105,27 @@ struct TrustCommand: AsyncParsableCommand {
                 entries.map { [$0.prefix, $0.keyId, $0.algorithm] }
             )
         }
+    }
+}
+
+/// A key as a word of a command: a file, or the key's id.
+enum KeyArgument {
+    private static let digitCount = 64
+    /// Shorter ones may be the name of a file that is not there.
+    private static let leastDigits = 16
+
+    /// - Returns: nil for a file.
+    /// - Throws: `.usage` for what can only be a part of an id: keys are fetched by all of it.
+    static func id(_ word: String) throws(Failure) -> String? {
+        guard word.count >= leastDigits, word.allSatisfy(\.isHexDigit), !FileTree.exists(word)
+        else { return nil }
+        guard word.count == digitCount else {
+            throw Failure(
+                .usage,
+                "a key's id has \(digitCount) digits, and \(word) has \(word.count)",
+                hint: "there: ccnfs key show FILE; a shorter one could be made to fit another key"
+            )
+        }
+        return word.lowercased()
     }
 }

@@ -33,6 +33,9 @@ struct StatusCommand: AsyncParsableCommand {
         if let problem = status.catalogs.compactMap(\.problem).first {
             throw Failure(.unavailable, "a catalog cannot be brought up to date: \(problem)")
         }
+        if let problem = status.mirrors.compactMap(\.problem).first {
+            throw Failure(.unavailable, "a mirror is not in step: \(problem)")
+        }
     }
 
     private static func show(_ status: NodeStatus) {
@@ -67,10 +70,30 @@ struct StatusCommand: AsyncParsableCommand {
         }
         for source in status.sources { Output.line("asked      \(line(source))") }
         for catalog in status.catalogs {
-            let source = catalog.isPublishedHere ? "published here" : "followed"
+            let isMirrored = status.mirrors.contains {
+                $0.namespace == catalog.namespace && $0.serial != nil
+            }
+            let source =
+                catalog.isPublishedHere
+                ? "published here" : isMirrored ? "mirrored here" : "followed"
             Output.line("catalog    \(catalog.namespace) serial \(catalog.serial), \(source)")
             if let problem = catalog.problem { Output.line("           PROBLEM: \(problem)") }
         }
+        for mirror in status.mirrors {
+            Output.line("mirror     \(line(mirror))")
+            if let problem = mirror.problem { Output.line("           PROBLEM: \(problem)") }
+        }
+    }
+
+    private static func line(_ mirror: NodeStatus.MirrorReport) -> String {
+        var text = "\(mirror.namespace) from \(mirror.source)"
+        text += mirror.serial.map { ", serial \($0)" } ?? ", nothing yet"
+        if let last = mirror.lastInStep { text += ", in step \(WallClock.seconds - last) s ago" }
+        if let done = mirror.doneBytes, let total = mirror.totalBytes {
+            text += "; \(ByteCount.text(done)) of \(ByteCount.text(total)) looked at"
+        }
+        if mirror.intervalMilliseconds == nil { text += "; not looked at any more" }
+        return text
     }
 
     private static func line(_ content: KeptContent) -> String {

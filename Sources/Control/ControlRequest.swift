@@ -8,7 +8,12 @@ package enum ControlRequest: Sendable, Codable {
     case tag(template: String, tag: String, version: Int?)
     case trustEntries
     case addTrust(prefix: String, publicKeyPEM: String)
+    /// The key is fetched by its id. `source`: the face address of who has it; nil for those on the way to the
+    /// prefix.
+    case addTrustOfKey(prefix: String, keyId: String, source: String?)
     case removeTrust(prefix: String, keyId: String)
+    case mirror(Mirror)
+    case endMirror(namespace: String)
     case publish(Publication)
     case deploy(Deployment)
     case snapshot(machine: String, name: String)
@@ -41,6 +46,27 @@ package enum ControlRequest: Sendable, Codable {
     case evict
     case reclaim
     case neighbours(NeighbourRequest)
+
+    package struct Mirror: Sendable, Codable {
+        package var namespace: String
+        /// The face address of a repository of it.
+        package var source: String
+        package var intervalMilliseconds: Int
+        /// Is brought in step now, and not kept so.
+        package var isOnce: Bool
+
+        package init(
+            namespace: String,
+            source: String,
+            intervalMilliseconds: Int,
+            isOnce: Bool
+        ) {
+            self.namespace = namespace
+            self.source = source
+            self.intervalMilliseconds = intervalMilliseconds
+            self.isOnce = isOnce
+        }
+    }
 
     package struct Deployment: Sendable, Codable {
         package var template: String

@@ -9,6 +9,7 @@ package enum ControlResponse: Sendable, Codable {
     case machines([MachineSummary])
     case trust([TrustSummary])
     case published(PublishReport)
+    case mirrored(MirrorBegun)
     case snapshots([SnapshotSummary])
     case rolledBack(disks: [String])
     case difference(Difference)
@@ -321,6 +322,34 @@ package struct TrustSummary: Sendable, Codable {
         self.prefix = prefix
         self.keyId = keyId
         self.algorithm = algorithm
+    }
+}
+
+/// A mirror that is in step.
+package struct MirrorBegun: Sendable, Codable {
+    package var namespace: String
+    package var source: String
+    package var serial: Int
+    /// Versions kept here.
+    package var versions: Int
+    /// What came for it this time: segments, nodes, records, catalogs.
+    package var pulledObjects: Int
+    package var pulledBytes: Int
+
+    package init(
+        namespace: String,
+        source: String,
+        serial: Int,
+        versions: Int,
+        pulledObjects: Int,
+        pulledBytes: Int
+    ) {
+        self.namespace = namespace
+        self.source = source
+        self.serial = serial
+        self.versions = versions
+        self.pulledObjects = pulledObjects
+        self.pulledBytes = pulledBytes
     }
 }
 

@@ -22,6 +22,7 @@ package struct NodeStatus: Sendable, Codable {
     package var faces: [FaceReport]
     package var sources: [SourceReport]
     package var catalogs: [CatalogReport]
+    package var mirrors: [MirrorReport] = []
     /// Nil if nothing is kept of what passes through.
     package var transit: TransitReport?
     /// What stays on this node, by template, version and item.
@@ -104,6 +105,30 @@ package struct NodeStatus: Sendable, Codable {
             self.expires = expires
             self.isPublishedHere = isPublishedHere
             self.problem = problem
+        }
+    }
+
+    /// A namespace that this node is a mirror repository of.
+    package struct MirrorReport: Sendable, Codable {
+        package var namespace: String
+        /// The repository that it is kept in step with.
+        package var source: String
+        /// Of the catalog that is here with all it names; nil before the first.
+        package var serial: Int?
+        /// How often the source is looked at; nil if it is not.
+        package var intervalMilliseconds: Int?
+        /// Seconds since 1970 of the last look that ended well; nil before the first since the node's start.
+        package var lastInStep: Int?
+        /// Why the last look failed; nil if it did not.
+        package var problem: String?
+        /// Bytes of data looked at of those of new versions, while they come.
+        package var doneBytes: Int?
+        package var totalBytes: Int?
+
+        package init(namespace: String, source: String, serial: Int? = nil) {
+            self.namespace = namespace
+            self.source = source
+            self.serial = serial
         }
     }
 

@@ -28,16 +28,6 @@ struct Fetcher: ContentSource {
     }
 
     func hasten(_ request: ObjectRequest) { exchange.hasten(ObjectName(request).name) }
-
-    /// The payload of the Content Object with exactly this name, from its repository.
-    func payload(of name: Name) async throws(Failure) -> [UInt8] {
-        try await exchange.fetch(
-            name,
-            lane: .reader,
-            patience: Self.patience,
-            mayPeersAnswer: false
-        ).get().payload
-    }
 }
 
 extension FetchLane {

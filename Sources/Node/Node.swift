@@ -74,6 +74,7 @@ package final class Node: Sendable {
         let following = Task { [operations] in
             await operations.followCatalogs(every: .seconds(configuration.catalogInterval))
         }
+        operations.startMirrors()
         let renewing = Task { [operations] in await operations.renewCatalogs() }
         let keeping = Task { [operations] in await operations.fetchWhatIsKept() }
         // Before anybody knows that this node is there, and ends it.
@@ -89,6 +90,7 @@ package final class Node: Sendable {
         let outcome = await waitForEnd(session, signals)
         tell(.stopping(status: "making disks durable"))
         for task in [following, renewing, keeping, reloading].compactMap(\.self) { task.cancel() }
+        operations.mirroring.cancelAll()
         await control.stop()
         await serving.value
         try await finish()

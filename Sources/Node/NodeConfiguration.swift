@@ -25,6 +25,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var overlayPlace: String?
     /// Whether templates may be published here from elsewhere, by keys that are trusted for their names.
     package var acceptsPublishing = false
+    /// Namespaces that this node is a mirror repository of.
+    package var mirrors: [Mirror] = []
     /// Seconds between looks at the catalogs of other repositories.
     package var catalogInterval = 2.0
 
@@ -56,6 +58,25 @@ package struct NodeConfiguration: Sendable, Equatable {
             }
             let address = try FaceAddress(String(text[text.index(after: equals)...]))
             self.init(prefix: try Name(uri: String(text[..<equals])), address: address)
+        }
+    }
+
+    /// A namespace to keep in step with another repository of it.
+    package struct Mirror: Sendable, Hashable {
+        package let namespace: Name
+        package let source: FaceAddress
+        package let intervalMilliseconds: Int
+
+        package static let defaultIntervalMilliseconds = 60_000
+
+        package init(
+            namespace: Name,
+            source: FaceAddress,
+            intervalMilliseconds: Int = Mirror.defaultIntervalMilliseconds
+        ) {
+            self.namespace = namespace
+            self.source = source
+            self.intervalMilliseconds = intervalMilliseconds
         }
     }
 

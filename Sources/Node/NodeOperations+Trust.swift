@@ -1,6 +1,8 @@
 internal import CCNx
 internal import Control
+internal import Faces
 internal import Failures
+internal import Fetching
 internal import Files
 internal import Logging
 internal import Publishing
@@ -22,6 +24,10 @@ extension NodeOperations {
     }
 
     func addTrust(_ prefix: Name, _ pem: String) throws(Failure) {
+        try addTrust(prefix, try PublicKey(pem: Array(pem.utf8)))
+    }
+
+    private func addTrust(_ prefix: Name, _ key: PublicKey) throws(Failure) {
         guard !prefix.isEmpty else {
             throw Failure(
                 .usage,
@@ -29,13 +35,84 @@ extension NodeOperations {
                 hint: "name at least the namespace: ccnx:/mycorp.com"
             )
         }
-        let key = try PublicKey(pem: Array(pem.utf8))
         _ = try homes.database.addTrust(
             TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
             now: WallClock.seconds
         )
         try homes.templates.reload()
     }
+
+    /// Fetches the key with this id by its name, from those who may be asked for names under the prefix or from
+    /// one neighbour, and trusts it.
+    ///
+    /// - Parameter source: a face address.
+    func addTrust(
+        _ prefix: Name,
+        ofKey hex: String,
+        from source: String?
+    ) async throws(Failure) -> TrustSummary {
+        guard let digest = SHA256Digest(hex: hex) else {
+            throw Failure(.usage, "\(hex) is no key id, which has 64 hexadecimal digits")
+        }
+        let address = try source.map { (text) throws(Failure) in try FaceAddress(text) }
+        let name = KeyName(KeyId(digest), under: prefix)
+        let answer: Result<ContentObject, Failure>
+        if let address {
+            try await startIfStandalone()
+            answer = await exchange.fetch(
+                name.name,
+                lane: .reader,
+                patience: Self.keyPatience,
+                of: try await exchange.source(at: address)
+            )
+        } else {
+            answer = await exchange.fetch(
+                name.name,
+                lane: .reader,
+                patience: Self.keyPatience,
+                mayPeersAnswer: true
+            )
+        }
+        let object: ContentObject
+        do throws(Failure) {
+            object = try answer.get()
+        } catch {
+            throw error.wrapped(
+                "key \(name.keyId) cannot be had",
+                hint:
+                    "name who has it: --from HOST; or give the file: ccnfs trust add \(prefix) FILE"
+            )
+        }
+        let key = try name.key(in: object)
+        try addTrust(prefix, key)
+        return TrustSummary(
+            prefix: prefix.uri,
+            keyId: key.keyId.digest.hex,
+            algorithm: "\(key.algorithm)"
+        )
+    }
+
+    /// The key that signs the catalog of a namespace elsewhere, as far as this node knows one that it believes.
+    func catalogKey(of namespace: Name) throws(Failure) -> PublicKey? {
+        let row = try homes.database.catalogs().first { $0.namespace == namespace }
+        guard let row, !row.publishedHere, let signed = try homes.store.localObject(row.object)
+        else { return nil }
+        do throws(Failure) {
+            _ = try Catalog(
+                signed: signed,
+                namespace: namespace,
+                trust: homes.templates.trust,
+                ownKey: nil
+            )
+        } catch {
+            // Trust was taken away since it was taken over.
+            return nil
+        }
+        return try ValidationCheck.embeddedKey(of: try PacketDecoder.decode(signed))
+    }
+
+    /// Milliseconds.
+    private static let keyPatience: UInt64 = 10_000
 
     func removeTrust(_ prefix: Name, _ keyId: String) throws(Failure) {
         let matches = try homes.database.trustEntries().filter {
@@ -58,7 +135,13 @@ extension NodeOperations {
 // MARK: - Catalogs
 
 extension NodeOperations {
-    /// One look at the pointer of a namespace that another node is the repository of.
+    /// Milliseconds that a pointer may take to come; less where another repository may say it.
+    static let pointerPatience: UInt64 = 10_000
+    private static let pointerPatienceOfSeveral: UInt64 = 3_000
+
+    /// One look at the pointers of a namespace that other nodes are repositories of: each of them is asked, so
+    /// that one that lags behind hides nothing that another has. A namespace that is mirrored here is looked
+    /// after by its mirror.
     func followCatalog(of namespace: Name) async {
         let follower = CatalogFollower(
             namespace: namespace,
@@ -67,11 +150,12 @@ extension NodeOperations {
             templates: homes.templates
         )
         do throws(Failure) {
-            let pointer = try await fetcher.payload(of: Catalog.name(in: namespace))
-            guard let id = ObjectId(bytes: pointer) else {
-                throw Failure(.invalid, "the pointer to the catalog of \(namespace) is no id")
+            if try homes.database.mirrorSource(of: namespace) == nil {
+                _ = try await follower.follow(
+                    try await pointers(of: namespace),
+                    now: WallClock.seconds
+                )
             }
-            _ = try await follower.follow(id, now: WallClock.seconds)
             if catalogProblems.withLock({ $0.removeValue(forKey: namespace) }) != nil {
                 logger.info("catalog is up to date again", metadata: ["name": "\(namespace)"])
             }
@@ -89,6 +173,36 @@ extension NodeOperations {
                 )
             }
         }
+    }
+
+    /// What each repository of a namespace says is its newest catalog, each once.
+    ///
+    /// - Throws: why there is none, if nobody answers.
+    private func pointers(of namespace: Name) async throws(Failure) -> [ObjectId] {
+        let name = Catalog.name(in: namespace)
+        let repositories = await exchange.repositories(for: name)
+        var pointers: [ObjectId] = []
+        var problem: Failure?
+        // One after another: asks for one name at once are one ask, which the first answer ends.
+        for repository in repositories {
+            do throws(Failure) {
+                let answer = try await exchange.fetch(
+                    name,
+                    lane: .reader,
+                    patience: repositories.count > 1
+                        ? Self.pointerPatienceOfSeveral : Self.pointerPatience,
+                    of: repository
+                ).get()
+                let pointer = try ObjectId(pointer: answer.payload, of: namespace)
+                if !pointers.contains(pointer) { pointers.append(pointer) }
+            } catch {
+                problem = problem ?? error
+            }
+        }
+        if pointers.isEmpty {
+            throw problem ?? Failure(.noSource, "there is no route for \(name)")
+        }
+        return pointers
     }
 
     /// Renews catalogs of this node that are more than half through their time.

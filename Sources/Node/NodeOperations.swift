@@ -34,6 +34,7 @@ package final class NodeOperations: Sendable {
     let transit: TransitCache?
     let catalogProblems = Mutex<[Name: String]>([:])
     let keptStates = Mutex<[PinRow: KeptState]>([:])
+    let mirroring = Mirroring()
 
     init(
         _ configuration: NodeConfiguration,
@@ -101,6 +102,13 @@ package final class NodeOperations: Sendable {
         case .addTrust(let prefix, let pem):
             try addTrust(try Name(uri: prefix), pem)
             return .done
+        case .addTrustOfKey(let prefix, let keyId, let source):
+            return .trust([try await addTrust(try Name(uri: prefix), ofKey: keyId, from: source)])
+        case .mirror(let mirror):
+            return .mirrored(try await beginMirror(mirror, session))
+        case .endMirror(let namespace):
+            try await endMirror(of: try Name(uri: namespace))
+            return .done
         case .removeTrust(let prefix, let keyId):
             try removeTrust(try Name(uri: prefix), keyId)
             return .done
@@ -156,7 +164,9 @@ package final class NodeOperations: Sendable {
                 )
             )
         case .status:
-            return .status(try await status())
+            var status = try await status()
+            status.mirrors = try mirrorReports()
+            return .status(status)
         case .fileStatus(let path):
             return .fileStatus(try await FileInspector(homes, tree).report(treePath(path), path))
         case .fileMap(let path):
@@ -279,7 +289,12 @@ package final class NodeOperations: Sendable {
         repositoryKey: String?,
         reportingTo session: any ControlSession
     ) async throws(Failure) -> PublishReport {
-        let destination = try await destination(repository, repositoryKey, session)
+        let destination = try await destination(
+            repository,
+            repositoryKey,
+            of: request.template.prefix(1),
+            session
+        )
         let (reports, continuation) = AsyncStream.makeStream(of: PublishProgress.self)
         let reporting = Task {
             for await progress in reports { await session.report(.publish(progress)) }
@@ -322,18 +337,25 @@ package final class NodeOperations: Sendable {
     private func destination(
         _ repository: String?,
         _ repositoryKey: String?,
+        of namespace: Name,
         _ session: any ControlSession
     ) async throws(Failure) -> RemoteRepository? {
         guard let repository else { return nil }
         let address = try FaceAddress(repository)
         // The repository fetches from here what it lacks.
-        if isStandalone { _ = try await exchange.start(responder: responder, listening: []) }
+        try await startIfStandalone()
         return try await RemoteRepository(
             at: address,
             expecting: repositoryKey,
+            catalogKey: try catalogKey(of: namespace),
             exchange,
             reportingTo: session
         )
+    }
+
+    /// One command's faces come up when it first needs one.
+    func startIfStandalone() async throws(Failure) {
+        if isStandalone { _ = try await exchange.start(responder: responder, listening: []) }
     }
 
     /// Answers the Interests of others from what is here.
@@ -398,7 +420,7 @@ package final class NodeOperations: Sendable {
         )
     }
 
-    private func reclaim() async throws(Failure) -> Reclaimer.Report {
+    func reclaim() async throws(Failure) -> Reclaimer.Report {
         let reclaimer = Reclaimer(
             local: homes.store,
             database: homes.database,

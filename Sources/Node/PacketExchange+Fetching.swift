@@ -10,7 +10,13 @@ internal import Store
 
 /// What this node asks of others: the scheduler's decisions, and who waits for what.
 struct OwnRequests {
-    typealias Completion = @Sendable (Result<ContentObject, Failure>) -> Void
+    typealias Completion = @Sendable (Result<Answer, Failure>) -> Void
+
+    /// What came, with the packet it came in.
+    struct Answer: Sendable {
+        let object: ContentObject
+        let packet: DecodedPacket
+    }
 
     var scheduler = FetchScheduler()
     fileprivate var completions: [FetchScheduler.Request: Completion] = [:]
@@ -34,7 +40,14 @@ extension PacketExchange {
         patience: UInt64,
         mayPeersAnswer: Bool
     ) async -> Result<ContentObject, Failure> {
-        await fetch(name, lane: lane, patience: patience, mayPeersAnswer: mayPeersAnswer, only: nil)
+        await answer(
+            name,
+            lane: lane,
+            patience: patience,
+            mayPeersAnswer: mayPeersAnswer,
+            only: nil
+        )
+        .map(\.object)
     }
 
     /// The same, of one neighbour only.
@@ -47,7 +60,19 @@ extension PacketExchange {
         of source: FetchScheduler.SourceId,
         payload: [UInt8]? = nil
     ) async -> Result<ContentObject, Failure> {
-        await fetch(
+        await answer(of: source, name, lane: lane, patience: patience, payload: payload)
+            .map(\.object)
+    }
+
+    /// The same, with the packet, for those who check its signature.
+    func answer(
+        of source: FetchScheduler.SourceId,
+        _ name: Name,
+        lane: FetchLane,
+        patience: UInt64,
+        payload: [UInt8]? = nil
+    ) async -> Result<OwnRequests.Answer, Failure> {
+        await answer(
             name,
             lane: lane,
             patience: patience,
@@ -57,14 +82,14 @@ extension PacketExchange {
         )
     }
 
-    private func fetch(
+    private func answer(
         _ name: Name,
         lane: FetchLane,
         patience: UInt64,
         mayPeersAnswer: Bool,
         only source: FetchScheduler.SourceId?,
         payload: [UInt8]? = nil
-    ) async -> Result<ContentObject, Failure> {
+    ) async -> Result<OwnRequests.Answer, Failure> {
         await withCheckedContinuation { continuation in
             loop.execute {
                 let wanted = FetchScheduler.Wanted(
@@ -112,11 +137,13 @@ extension PacketExchange {
     }
 
     /// - Parameter face: where it came from; nil if it was here.
-    func received(_ object: ContentObject, from face: FaceId?) {
+    func received(_ object: ContentObject, in packet: DecodedPacket, from face: FaceId?) {
         guard let name = object.name else { return }
         var isRight = true
         if let asked = ObjectName(name) {
             isRight = ObjectId(of: object.payload) == asked.request.id
+        } else if let asked = KeyName(name) {
+            isRight = asked.isRight(object)
         }
         carryOut(
             own.scheduler.answered(
@@ -126,19 +153,20 @@ extension PacketExchange {
                 isRight: isRight,
                 now: now
             ),
-            delivering: object
+            delivering: OwnRequests.Answer(object: object, packet: packet)
         )
     }
 
-    func carryOut(_ actions: [FetchScheduler.Action], delivering object: ContentObject? = nil) {
+    func carryOut(_ actions: [FetchScheduler.Action], delivering answer: OwnRequests.Answer? = nil)
+    {
         for action in actions {
             switch action {
             case .send(let name, let hopLimit, let face):
                 send(name, hopLimit: hopLimit, to: face)
             case .deliver(let requests):
-                guard let object else { break }
+                guard let answer else { break }
                 for request in requests {
-                    own.completions.removeValue(forKey: request)?(.success(object))
+                    own.completions.removeValue(forKey: request)?(.success(answer))
                 }
             case .fail(let requests, let failure):
                 for request in requests {

@@ -100,6 +100,11 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         try? await changeRoutes { $0.endPublish(to: address) }
     }
 
+    /// The repositories on the way to a name, each to be asked for itself.
+    func repositories(for name: Name) async -> [FetchScheduler.SourceId] {
+        (try? await loop.submit { self.own.scheduler.repositories(for: name) }.get()) ?? []
+    }
+
     /// A neighbour that connected, to ask for certain things over its face, wherever it may be.
     func source(on face: FaceId) async -> FetchScheduler.SourceId? {
         try? await loop.submit {
@@ -210,7 +215,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 lookUp(token, interest, for: face ?? Self.application)
             case .sendContentObject(let packet, Self.application):
                 if case .contentObject(let object) = packet.packet {
-                    received(object, from: face)
+                    received(object, in: packet, from: face)
                 }
             case .sendInterestReturn(let packet, let code, Self.application):
                 if case .interest(let interest) = packet.packet {

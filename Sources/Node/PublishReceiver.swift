@@ -96,6 +96,8 @@ final class PublishReceiver: Sendable {
         _ payload: [UInt8]?,
         _ face: FaceId
     ) throws(Failure) -> PublishReply {
+        // Whoever wants to publish is told where, also where nobody may.
+        try publisher.checkIsNoMirror(of: asked.template.prefix(1))
         guard isAccepting else {
             throw Failure(
                 .notPermitted,
@@ -220,21 +222,5 @@ final class PublishReceiver: Sendable {
             sessions[id]?.reply = reply
             sessions[id]?.isRunning = false
         }
-    }
-}
-
-/// Objects from one neighbour.
-private struct OneSource: ContentSource {
-    let exchange: PacketExchange
-    let source: FetchScheduler.SourceId
-    let patience: UInt64
-
-    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
-        try await exchange.fetch(
-            ObjectName(request).name,
-            lane: .hydration,
-            patience: patience,
-            of: source
-        ).get().payload
     }
 }

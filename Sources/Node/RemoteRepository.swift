@@ -7,17 +7,30 @@ internal import Publishing
 internal import Repositories
 internal import Signing
 internal import Store
+internal import Synchronization
 internal import Templates
 
 /// A repository elsewhere that a version is published at: it is sent the signed record and fetches from
 /// this node what it lacks.
+///
+/// What it answers is believed if its key signed it: the key that the command was told, else the one that signs
+/// the namespace's catalog, as far as this node knows it, else the one of the first answer. A refusal is
+/// believed of anybody: who could forge it could as well keep the answer from coming.
 struct RemoteRepository: PublishDestination {
     private let address: FaceAddress
     private let exchange: PacketExchange
     private let source: FetchScheduler.SourceId
     private let session: any ControlSession
-    /// The beginning of the id of the key that may be let sign the catalog.
+    /// The beginning of the id of the repository's key, as the command was told.
     private let expectedKey: String?
+    private let keyInUse: KeyInUse
+
+    /// The key that signs the answers, once it is known.
+    private final class KeyInUse: Sendable {
+        let key: Mutex<PublicKey?>
+
+        init(_ key: PublicKey?) { self.key = Mutex(key) }
+    }
 
     private static let questionPatience: UInt64 = 10_000
     private static let pause = Duration.milliseconds(200)
@@ -26,16 +39,27 @@ struct RemoteRepository: PublishDestination {
     /// How long a repository may be away in the midst of it.
     private static let absence = Duration.seconds(120)
 
+    /// - Parameters:
+    ///   - key: the beginning of the id of its key.
+    ///   - catalogKey: what signs the namespace's catalog, if that is known; `key` goes before it.
     init(
         at address: FaceAddress,
         expecting key: String?,
+        catalogKey: PublicKey?,
         _ exchange: PacketExchange,
         reportingTo session: any ControlSession
     ) async throws(Failure) {
+        if let key, key.count < Self.keyDigitCount {
+            throw Failure(
+                .usage,
+                "--repository-key has \(key.count) digits; it needs \(Self.keyDigitCount) or more"
+            )
+        }
         self.address = address
         self.exchange = exchange
         self.session = session
         expectedKey = key?.lowercased()
+        keyInUse = KeyInUse(key == nil ? catalogKey : nil)
         source = try await exchange.beginPublish(to: address)
     }
 
@@ -51,9 +75,14 @@ struct RemoteRepository: PublishDestination {
         switch try await ask(name, payload: nil) {
         case .offer(let offer):
             let key = try PublicKey(der: Array(offer.repositoryKey))
-            if offer.wantsDelegation || expectedKey != nil {
-                try check(key.keyId.digest.hex, for: template.prefix(1))
+            // A key that is to sign for the namespace has to be known from elsewhere.
+            if offer.wantsDelegation, expectedKey == nil {
+                throw strangeKey(
+                    "asks to be let sign the catalog of \(template.prefix(1)) with key",
+                    key.keyId
+                )
             }
+            guard keyInUse.key.withLock({ $0 == key }) else { throw unexpected }
             return PublishOffer(
                 nextVersion: offer.nextVersion,
                 delegate: offer.wantsDelegation ? key : nil
@@ -120,27 +149,56 @@ struct RemoteRepository: PublishDestination {
         }
     }
 
-    /// Who is at the other end cannot be seen: what it says of itself is compared with what the publisher
-    /// knows, before its key is let sign for the namespace.
-    private func check(_ keyId: String, for namespace: Name) throws(Failure) {
-        if let expectedKey {
-            guard expectedKey.count >= Self.keyDigitCount else {
-                throw Failure(
-                    .usage,
-                    "--repository-key has \(expectedKey.count) digits; it needs "
-                        + "\(Self.keyDigitCount) or more"
+    // MARK: Who is at the other end
+
+    private func check(_ answer: DecodedPacket, about prefix: Name) async throws(Failure) {
+        if let key = keyInUse.key.withLock(\.self) {
+            do throws(Failure) {
+                try ValidationCheck.verify(answer, expecting: key)
+            } catch {
+                throw error.wrapped(
+                    "what came from \(address) is not from the repository that is known",
+                    hint: "if its key is another now (there: ccnfs key show STATE/keys/node.pem): "
+                        + "--repository-key"
                 )
             }
-            if keyId.hasPrefix(expectedKey) { return }
+            return
         }
-        throw Failure(
+        let key = try await signer(of: answer, about: prefix)
+        try ValidationCheck.verify(answer, expecting: key)
+        if let expectedKey, !key.keyId.digest.hex.hasPrefix(expectedKey) {
+            throw strangeKey("has key", key.keyId)
+        }
+        keyInUse.key.withLock { $0 = key }
+    }
+
+    /// The key that an answer says it is signed by: it comes along, or is asked for by its name.
+    private func signer(
+        of answer: DecodedPacket,
+        about prefix: Name
+    ) async throws(Failure) -> PublicKey {
+        if let key = try ValidationCheck.embeddedKey(of: answer) { return key }
+        guard let keyId = answer.validation?.keyId else {
+            throw Failure(.untrusted, "what the repository at \(address) answers is not signed")
+        }
+        let name = KeyName(keyId, under: prefix)
+        return try name.key(
+            in: try await exchange.fetch(
+                name.name,
+                lane: .reader,
+                patience: Self.questionPatience,
+                of: source
+            ).get()
+        )
+    }
+
+    private func strangeKey(_ what: String, _ keyId: KeyId) -> Failure {
+        let id = keyId.digest.hex
+        return Failure(
             .untrusted,
-            expectedKey == nil
-                ? "the repository at \(address) asks to be let sign the catalog of \(namespace) "
-                    + "with key \(keyId)"
-                : "the repository at \(address) has key \(keyId)",
+            "the repository at \(address) \(what) \(id)",
             hint: "if that is its key (there: ccnfs key show STATE/keys/node.pem): "
-                + "--repository-key \(keyId.prefix(Self.keyDigitCount))"
+                + "--repository-key \(id.prefix(Self.keyDigitCount))"
         )
     }
 
@@ -153,15 +211,19 @@ struct RemoteRepository: PublishDestination {
     }
 
     private func ask(_ name: Name, payload: [UInt8]?) async throws(Failure) -> PublishReply {
-        let answer = await exchange.fetch(
+        let answer = await exchange.answer(
+            of: source,
             name,
             lane: .reader,
             patience: Self.questionPatience,
-            of: source,
             payload: payload
         )
         switch answer {
-        case .success(let object): return try PublishReply(json: object.payload)
+        case .success(let answer):
+            let reply = try PublishReply(json: answer.object.payload)
+            if case .refused = reply { return reply }
+            try await check(answer.packet, about: name.prefix(1))
+            return reply
         // Not with the name of the question, which says nothing to anybody.
         case .failure(let failure):
             throw Failure(

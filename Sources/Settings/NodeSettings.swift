@@ -17,6 +17,8 @@ package import Logging
 ///   - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 10}
 /// peers: [tcp:host2:9695]
 /// accept-publish: false
+/// mirrors:
+///   - {namespace: ccnx:/other.com, from: tcp:repo.other.com:9695, interval: 60s}
 /// catalogs: {interval: 2s}
 /// faces: {limit: 1024, queue: 8M, stall: 30s, connect-timeout: 5s}
 /// log-level: info
@@ -36,6 +38,7 @@ package struct NodeSettings: Sendable {
     package var routes: [Route]?
     package var peers: [FaceAddress]?
     package var acceptsPublishing: Bool?
+    package var mirrors: [Mirror]?
     package var catalogIntervalMilliseconds: Int?
     /// The defaults where the file says nothing.
     package var faces = FaceSettings()
@@ -52,6 +55,20 @@ package struct NodeSettings: Sendable {
             self.prefix = prefix
             self.address = address
             self.cost = cost
+        }
+    }
+
+    /// A namespace to keep in step with another repository of it.
+    package struct Mirror: Sendable, Hashable {
+        package let namespace: Name
+        package let source: FaceAddress
+        /// Nil for the default.
+        package let intervalMilliseconds: Int?
+
+        package init(namespace: Name, source: FaceAddress, intervalMilliseconds: Int? = nil) {
+            self.namespace = namespace
+            self.source = source
+            self.intervalMilliseconds = intervalMilliseconds
         }
     }
 
@@ -72,7 +89,7 @@ extension NodeSettings {
         case state, cache
         case transitCache = "transit-cache"
         case vmStore = "vm-store"
-        case mount, listen, routes, peers, catalogs, faces
+        case mount, listen, routes, peers, mirrors, catalogs, faces
         case acceptPublish = "accept-publish"
         case logLevel = "log-level"
     }
@@ -86,6 +103,8 @@ extension NodeSettings {
     }
 
     private enum RouteKey: String, CaseIterable { case prefix, to, cost }
+
+    private enum MirrorKey: String, CaseIterable { case namespace, from, interval }
 
     private enum CatalogsKey: String, CaseIterable { case interval }
 
@@ -107,6 +126,7 @@ extension NodeSettings {
                 routes = try value.list { (item) throws(Failure) in try Self.route(item) }
             case .peers: peers = try value.addresses()
             case .acceptPublish: acceptsPublishing = try value.flag()
+            case .mirrors: mirrors = try Self.mirrors(value)
             case .catalogs: try readCatalogs(value)
             case .faces: try readFaces(value)
             case .logLevel: logLevel = try Self.logLevel(value)
@@ -180,6 +200,42 @@ extension NodeSettings {
 
     private static let routeForm = "write {prefix: ccnx:/mycorp.com, to: tcp:HOST:9695}"
 
+    private static func mirrors(_ value: YAMLValue) throws(Failure) -> [Mirror] {
+        var known: Set<Name> = []
+        return try value.list { (item) throws(Failure) in
+            let mirror = try mirror(item)
+            guard known.insert(mirror.namespace).inserted else {
+                throw item.refusal("\(mirror.namespace) is mirrored twice")
+            }
+            return mirror
+        }
+    }
+
+    private static func mirror(_ item: YAMLValue) throws(Failure) -> Mirror {
+        var found: (namespace: Name?, source: FaceAddress?, interval: Int?) = (nil, nil, nil)
+        try item.visit(MirrorKey.self) { (key, value) throws(Failure) in
+            switch key {
+            case .namespace:
+                found.namespace = try value.reading { (text) throws(Failure) in
+                    try Name.namespace(uri: text)
+                }
+            case .from: found.source = try value.address()
+            case .interval: found.interval = try value.milliseconds(in: Limits.mirrorInterval)
+            }
+        }
+        guard let namespace = found.namespace else {
+            throw item.missing("namespace", hint: mirrorForm)
+        }
+        guard let source = found.source else { throw item.missing("from", hint: mirrorForm) }
+        return Mirror(
+            namespace: namespace,
+            source: source,
+            intervalMilliseconds: found.interval
+        )
+    }
+
+    private static let mirrorForm = "write {namespace: ccnx:/mycorp.com, from: tcp:HOST:9695}"
+
     private static func logLevel(_ value: YAMLValue) throws(Failure) -> Logger.Level {
         let text = try value.text()
         guard let level = Logger.Level(rawValue: text) else {
@@ -198,6 +254,7 @@ extension NodeSettings {
         static let queuedByteCount = 64 << 10...64 << 20
         static let patience = 1...3_600_000
         static let catalogInterval = 100...86_400_000
+        static let mirrorInterval = 1_000...86_400_000
         static let cost = 0...Int(UInt32.max)
     }
 }
