@@ -51,6 +51,19 @@ import Testing
         #expect(scene.giveBack(1, .noRoute, from: Scene.repository).askedOf == [Scene.mirror])
     }
 
+    @Test func namesEachRepositoryThatCanBeReached() {
+        var scene = Scene([Scene.mirror, Scene.repository, Scene.peer])
+        let name = Scene.name(1)
+        #expect(scene.scheduler.repositories(for: name) == [Scene.repository, Scene.mirror])
+        _ = scene.down(Scene.repository)
+        #expect(scene.scheduler.repositories(for: name) == [Scene.mirror])
+        // With nobody else it may come up.
+        _ = scene.down(Scene.mirror)
+        #expect(scene.scheduler.repositories(for: name) == [Scene.repository, Scene.mirror])
+        let elsewhere = Name(segments: [.name("other.org")])
+        #expect(scene.scheduler.repositories(for: elsewhere).isEmpty)
+    }
+
     @Test func asksUselessPeersSeldom() {
         var scene = Scene([Scene.repository, Scene.peer])
         var asked = 0

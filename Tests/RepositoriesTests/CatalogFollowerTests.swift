@@ -5,46 +5,12 @@ import Publishing
 import Repositories
 import Signing
 import Store
-import Synchronization
 import Templates
 import TestSupport
 import Testing
 
 private let image = SparseImage(size: 1 << 20, segments: [(0, 1), (10, 2)])
 private let other = SparseImage(size: 1 << 20, segments: [(0, 3)])
-
-/// Gives what a repository has published, and notes the order.
-private final class RepositorySource: ContentSource {
-    private let store: ContentStore
-    private let state = Mutex<(asked: [ObjectId], withheld: Set<ObjectId>)>(([], []))
-    private let extra = Mutex<[ObjectId: [UInt8]]>([:])
-
-    init(_ store: ContentStore) { self.store = store }
-
-    var asked: [ObjectId] { state.withLock(\.asked) }
-
-    func withhold(_ ids: Set<ObjectId>) { state.withLock { $0.withheld = ids } }
-
-    @discardableResult
-    func add(_ bytes: [UInt8]) -> ObjectId {
-        let id = ObjectId(of: bytes)
-        extra.withLock { $0[id] = bytes }
-        return id
-    }
-
-    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
-        let isWithheld = state.withLock { state in
-            state.asked.append(request.id)
-            return state.withheld.contains(request.id)
-        }
-        if isWithheld { throw Failure(.noSource, "the repository withholds \(request.id)") }
-        if let bytes = extra.withLock({ $0[request.id] }) { return bytes }
-        guard let bytes = try store.anyObject(request.id) else {
-            throw Failure(.noSource, "the repository has no \(request.id)")
-        }
-        return bytes
-    }
-}
 
 struct CatalogFollowerTests {
     /// A repository with one version, and a node that knows its namespace's key.
@@ -152,6 +118,101 @@ struct CatalogFollowerTests {
         #expect(pair.versions == [1, 2])
         #expect(try pair.node.database.catalogs().map(\.serial) == [2])
     }
+
+    // MARK: Several repositories
+
+    @Test func takesTheNewestThatSeveralOffer() async throws {
+        let pair = try await Pair()
+        let old = try pair.pointer
+        try await pair.repository.publish(other)
+        let new = try pair.pointer
+        #expect(try await pair.follower.follow([old, new], now: PublishingScene.now))
+        #expect(pair.versions == [1, 2])
+        #expect(try pair.node.database.catalogs().map(\.serial) == [2])
+    }
+
+    @Test func oneThatLagsIsNoFaultBesideOneThatDoesNot() async throws {
+        let pair = try await Pair()
+        let old = try pair.pointer
+        try await pair.repository.publish(other)
+        let new = try pair.pointer
+        _ = try await pair.follower.follow([new], now: PublishingScene.now)
+        #expect(try await pair.follower.follow([old, new], now: PublishingScene.now) == false)
+        #expect(pair.versions == [1, 2])
+        // Alone it is: nobody says what is newest.
+        let refused = await failure {
+            try await pair.follower.follow([old], now: PublishingScene.now)
+        }
+        #expect(refused?.kind == .untrusted)
+        #expect(pair.versions == [1, 2])
+    }
+
+    @Test func takesWhatOneOffersThoughAnotherLies() async throws {
+        let pair = try await Pair()
+        let pointer = try pair.pointer
+        let forged = try pair.catalog(
+            serial: 99,
+            versions: [],
+            key: try PublishingScene.strangerKey.get()
+        )
+        let unknown = ObjectId(of: [7])
+        #expect(
+            try await pair.follower.follow([forged, unknown, pointer], now: PublishingScene.now)
+        )
+        #expect(pair.versions == [1])
+        // In step with one, and told of the other.
+        let refused = await failure {
+            try await pair.follower.follow([pointer, forged], now: PublishingScene.now)
+        }
+        #expect(refused?.kind == .untrusted)
+        #expect(pair.versions == [1])
+    }
+
+    @Test func goesOnToTheNextIfTheNewestCannotBeHad() async throws {
+        let pair = try await Pair()
+        try await pair.repository.publish(other)
+        let second = try pair.pointer
+        let known = try pair.repository.database.versions().map(\.record)
+        try await pair.repository.publish(image)
+        let third = try pair.pointer
+        let records = try pair.repository.database.versions().map(\.record)
+        pair.source.withhold(Set(records).subtracting(known))
+        #expect(try await pair.follower.follow([third, second], now: PublishingScene.now))
+        #expect(pair.versions == [1, 2])
+        // Told once the one it has is all that can be had.
+        let refused = await failure {
+            try await pair.follower.follow([third, second], now: PublishingScene.now)
+        }
+        #expect(refused?.kind == .noSource)
+        pair.source.withhold([])
+        #expect(try await pair.follower.follow([third, second], now: PublishingScene.now))
+        #expect(pair.versions == [1, 2, 3])
+    }
+
+    @Test func leavesWhatIsMirroredAlone() async throws {
+        let pair = try await Pair()
+        let old = try pair.pointer
+        _ = try await Mirror(
+            of: PublishingScene.namespace,
+            store: pair.node.store,
+            database: pair.node.database,
+            templates: pair.node.templates,
+            gate: pair.node.gate
+        ).follow(
+            old,
+            from: pair.source,
+            at: "tcp:source:9695",
+            isThorough: false,
+            now: PublishingScene.now
+        ) { _, _ in }
+        try await pair.repository.publish(other)
+        #expect(
+            try await pair.follower.follow([try pair.pointer], now: PublishingScene.now) == false
+        )
+        #expect(pair.versions == [1])
+    }
+
+    // MARK: What is not believed
 
     @Test func refusesACatalogOfAKeyThatIsNotTrusted() async throws {
         let pair = try await Pair(trusts: false)

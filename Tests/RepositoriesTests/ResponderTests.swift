@@ -173,4 +173,72 @@ struct ResponderTests {
         interest.keyIdRestriction = scene.key.publicKey.keyId
         #expect(try responder.answer(interest, now: Self.time) == nil)
     }
+
+    // MARK: Mirrors and keys
+
+    @Test func pointsAtACatalogThatIsMirroredAndAtNoneThatIsFollowed() async throws {
+        let (scene, responder) = try await scene()
+        let namespace = Name(segments: [.name("other.org")])
+        let interest = Interest(name: Catalog.name(in: namespace))
+        var row = CatalogRow(
+            namespace: namespace,
+            serial: 4,
+            object: ObjectId(of: [1]),
+            publishedHere: false,
+            expires: PublishingScene.now + 1000
+        )
+        try scene.database.commit(catalog: row, versions: [], tags: [])
+        #expect(try responder.answer(interest, now: Self.time) == nil)
+        row.mirroredFrom = "tcp:other.org:9695"
+        try scene.database.commit(catalog: row, versions: [], tags: [])
+        let pointer = try #require(try object(responder, interest))
+        #expect(ObjectId(bytes: pointer.payload) == row.object)
+        #expect(try scene.database.removeMirror(namespace))
+        #expect(try responder.answer(interest, now: Self.time) == nil)
+    }
+
+    @Test func answersWithKeysUnderAnyPrefix() async throws {
+        let (scene, responder) = try await scene()
+        let prefixes = [
+            PublishingScene.namespace, PublishingScene.template,
+            Name(segments: [.name("other.org")]),
+        ]
+        // The publisher's, which is trusted, and the node's own.
+        for key in [scene.key.publicKey, try PublishingScene.nodeKey.get().publicKey] {
+            for prefix in prefixes {
+                let name = KeyName(key.keyId, under: prefix)
+                let answer = try #require(try object(responder, Interest(name: name.name)))
+                #expect(answer.payloadType == .key)
+                #expect(try name.key(in: answer) == key)
+            }
+        }
+        let stranger = try PublishingScene.strangerKey.get().publicKey
+        let unknown = KeyName(stranger.keyId, under: PublishingScene.namespace)
+        #expect(try object(responder, Interest(name: unknown.name)) == nil)
+    }
+
+    @Test func answersWithTheKeyThatACatalogWasDelegatedTo() async throws {
+        let (repository, _) = try await scene()
+        let source = RepositorySource(repository.store.published)
+        let node = try PublishingScene(source: source)
+        // Another key than that of the repository.
+        let responder = Responder(
+            store: node.store,
+            database: node.database,
+            nodeKey: try PublishingScene.strangerKey.get()
+        )
+        let key = try PublishingScene.nodeKey.get().publicKey
+        let interest = Interest(name: KeyName(key.keyId, under: PublishingScene.namespace).name)
+        #expect(try object(responder, interest) == nil)
+        _ = try await CatalogFollower(
+            namespace: PublishingScene.namespace,
+            store: node.store,
+            database: node.database,
+            templates: node.templates
+        ).follow(
+            [try #require(try repository.database.catalogs().first).object],
+            now: PublishingScene.now
+        )
+        #expect(try object(responder, interest)?.payload == key.derBytes)
+    }
 }
