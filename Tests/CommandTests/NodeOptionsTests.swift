@@ -37,6 +37,7 @@ struct NodeOptionsTests {
         listen: [tcp:file:1, tcp:file:2]
         routes: [{prefix: ccnx:/file, to: tcp:file, cost: 3}]
         peers: [tcp:file]
+        mirrors: [{namespace: ccnx:/file, from: tcp:file}]
         catalogs: {interval: 5s}
         faces: {limit: 16}
         log-level: error
@@ -51,6 +52,8 @@ struct NodeOptionsTests {
         #expect(configuration.listenAddresses.map(\.description) == ["tcp:file:1", "tcp:file:2"])
         #expect(configuration.routes.map(\.cost) == [3])
         #expect(configuration.peers.map(\.description) == ["tcp:file:9695"])
+        #expect(configuration.mirrors.map(\.source.description) == ["tcp:file:9695"])
+        #expect(configuration.mirrors.map(\.intervalMilliseconds) == [60_000])
         #expect(configuration.catalogInterval == 5)
         #expect(configuration.faces.faceCount == 16)
     }

@@ -35,6 +35,9 @@ struct NodeSettingsTests {
             peers:
               - tcp:host2:9695
             accept-publish: true
+            mirrors:
+              - {namespace: ccnx:/mycorp.com, from: tcp:repo.mycorp.com}
+              - {namespace: ccnx:/other.com, from: tcp:repo.other.com, interval: 5m}
             catalogs: {interval: 2500ms}
             faces: {limit: 16, queue: 1M, stall: 1m, connect-timeout: 7s}
             log-level: info
@@ -66,6 +69,18 @@ struct NodeSettingsTests {
         #expect(settings.routes == routes)
         #expect(settings.peers?.map(\.description) == ["tcp:host2:9695"])
         #expect(settings.acceptsPublishing == true)
+        let mirrors = [
+            NodeSettings.Mirror(
+                namespace: try Name(uri: "ccnx:/mycorp.com"),
+                source: .tcp(host: "repo.mycorp.com", port: 9_695)
+            ),
+            NodeSettings.Mirror(
+                namespace: try Name(uri: "ccnx:/other.com"),
+                source: .tcp(host: "repo.other.com", port: 9_695),
+                intervalMilliseconds: 300_000
+            ),
+        ]
+        #expect(settings.mirrors == mirrors)
         #expect(settings.catalogIntervalMilliseconds == 2_500)
         #expect(settings.faces.faceCount == 16)
         #expect(settings.faces.queuedByteCount == 1 << 20)
@@ -127,6 +142,25 @@ struct NodeSettingsTests {
             (
                 "state: /a\ncache: {limit: 1G}\nstate: /b\n",
                 "1:1: the key state stands more than once"
+            ),
+            ("mirrors:\n  - from: tcp:h\n", "2:5: mirrors.namespace is missing"),
+            ("mirrors:\n  - namespace: ccnx:/a\n", "2:5: mirrors.from is missing"),
+            (
+                "mirrors:\n  - {namespace: ccnx:/a/b, from: tcp:h}\n",
+                "2:17: mirrors.namespace: ccnx:/a/b is no namespace"
+            ),
+            (
+                "mirrors:\n  - {namespace: ccnx:/localhost, from: tcp:h}\n",
+                "2:17: mirrors.namespace: ccnx:/localhost is no namespace"
+            ),
+            (
+                "mirrors:\n  - {namespace: ccnx:/a, from: tcp:h, interval: 1ms}\n",
+                "2:49: mirrors.interval must be from 1s to 24h"
+            ),
+            (
+                "mirrors:\n  - {namespace: ccnx:/a, from: tcp:h}\n"
+                    + "  - {namespace: ccnx:/a, from: tcp:i}\n",
+                "3:5: ccnx:/a is mirrored twice"
             ),
             ("routes:\n  - to: tcp:h\n", "2:5: routes.prefix is missing"),
             ("routes:\n  - prefix: ccnx:/a\n", "2:5: routes.to is missing"),
@@ -219,7 +253,7 @@ struct NodeSettingsTests {
     func aNearMissIsGuessed(yaml: String, guess: String) async {
         let refused = await failure { try settings(yaml) }
         let keys =
-            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, catalogs, faces, accept-publish"
+            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, mirrors, catalogs, faces, accept-publish"
         #expect(refused?.hint == "\(guess)the keys are \(keys), log-level")
     }
 
@@ -248,6 +282,7 @@ struct NodeSettingsTests {
         #expect(full.routes?.isEmpty == false)
         #expect(full.peers?.isEmpty == false)
         #expect(full.acceptsPublishing == false)
+        #expect(full.mirrors?.isEmpty == false)
         #expect(full.catalogIntervalMilliseconds == 2_000)
         #expect(full.faces == FaceSettings(), "the sample shows the defaults")
         #expect(full.logLevel == .notice)

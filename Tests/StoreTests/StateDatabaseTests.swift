@@ -235,6 +235,104 @@ import Testing
         #expect(try database.tags() == tags)
     }
 
+    // MARK: Mirrors
+
+    private func mirror(_ namespace: Name, isFromSettings: Bool = false) -> MirrorRow {
+        MirrorRow(
+            namespace: namespace,
+            source: "tcp:\(namespace.segments.count):9695",
+            intervalMilliseconds: 60_000,
+            isFromSettings: isFromSettings
+        )
+    }
+
+    private static let otherCorp = Name(segments: [.name("other.org")])
+
+    @Test func keepsWhatIsMirroredAndFromWhere() throws {
+        let folder = try TemporaryFolder()
+        let row = mirror(Self.corp)
+        try database(folder).setMirror(row)
+        let database = try database(folder)
+        #expect(try database.mirrors() == [row])
+        #expect(try database.mirrorSource(of: Self.corp) == row.source)
+        #expect(try database.mirrorSource(of: Self.otherCorp) == nil)
+        var changed = row
+        changed.source = "tcp:elsewhere:9695"
+        try database.setMirror(changed)
+        #expect(try database.mirrors() == [changed])
+        #expect(try database.removeMirror(Self.corp))
+        #expect(try database.removeMirror(Self.corp) == false)
+        #expect(try database.mirrorSource(of: Self.corp) == nil)
+    }
+
+    @Test func mirrorsOfTheSettingsAreThoseOfTheSettings() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        let third = Name(segments: [.name("third.org")])
+        try database.setMirror(mirror(third))
+        let first = [mirror(Self.corp, isFromSettings: true)]
+        #expect(try database.setMirrorsOfSettings(first).isEmpty)
+        #expect(try database.setMirrorsOfSettings(first).isEmpty)
+        #expect(try database.mirrors() == first + [mirror(third)])
+        // What a command made goes over to the settings that name it.
+        let second = [
+            mirror(Self.otherCorp, isFromSettings: true), mirror(third, isFromSettings: true),
+        ]
+        #expect(try database.setMirrorsOfSettings(second).isEmpty)
+        #expect(try database.mirrors() == second)
+        #expect(try database.setMirrorsOfSettings([]).isEmpty)
+        #expect(try database.mirrors().isEmpty)
+    }
+
+    @Test func whatIsPublishedHereIsNoMirror() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        try database.commit(catalog: catalog(Self.corp, serial: 1), versions: [], tags: [])
+        #expect(kind { try database.setMirror(mirror(Self.corp)) } == .readOnly)
+        let wanted = [Self.corp, Self.otherCorp].map { mirror($0, isFromSettings: true) }
+        #expect(try database.setMirrorsOfSettings(wanted) == [Self.corp])
+        #expect(try database.mirrors().map(\.namespace) == [Self.otherCorp])
+        var foreign = catalog(Self.corp, serial: 9)
+        foreign.publishedHere = false
+        for source in [nil, "tcp:a:9695"] {
+            foreign.mirroredFrom = source
+            #expect(
+                kind { try database.commit(catalog: foreign, versions: [], tags: []) } == .readOnly
+            )
+        }
+        #expect(try database.catalogs() == [catalog(Self.corp, serial: 1)])
+    }
+
+    @Test func aMirrorTakesOverTheCatalogThatItFollowed() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        var row = catalog(Self.corp, serial: 4)
+        row.publishedHere = false
+        try database.commit(catalog: row, versions: [version(Self.app1, 1)], tags: [])
+        #expect(kind { try database.commit(catalog: row, versions: [], tags: []) } == .busy)
+        row.mirroredFrom = "tcp:a:9695"
+        try database.commit(catalog: row, versions: [version(Self.app1, 1)], tags: [])
+        #expect(try database.catalogs() == [row])
+        #expect(try database.mirrorSource(of: Self.corp) == "tcp:a:9695")
+        // Another of the same serial, or an older one, is not taken over.
+        for serial in [3, 4] {
+            var other = catalog(Self.corp, serial: serial)
+            other.publishedHere = false
+            other.mirroredFrom = "tcp:a:9695"
+            other.object = ObjectId(of: [99])
+            #expect(kind { try database.commit(catalog: other, versions: [], tags: []) } == .busy)
+        }
+        // Nor is the mirror published upon.
+        #expect(
+            kind {
+                try database.commit(catalog: catalog(Self.corp, serial: 5), versions: [], tags: [])
+            } == .readOnly
+        )
+        #expect(try database.removeMirror(Self.corp))
+        #expect(try database.catalogs().map(\.mirroredFrom) == [nil])
+        #expect(try database.versions().count == 1)
+    }
+
     @Test func replacesAllOfANamespaceAndNothingOfAnother() throws {
         let folder = try TemporaryFolder()
         let database = try database(folder)
@@ -391,6 +489,26 @@ extension StateDatabaseTests {
             #expect(try database.mapPages(of: 999).isEmpty)
             #expect(try database.snapshots().isEmpty)
             #expect(try database.tags().map(\.tag) == ["stable"])
+            #expect(try database.catalogs().allSatisfy { $0.mirroredFrom == nil })
+            #expect(try database.mirrors().isEmpty)
+            #expect(try database.integrityProblems().isEmpty)
+        }
+    }
+
+    /// Of format 2, in which there were no mirrors; made by the program that wrote it.
+    @Test func bringsFormat2UpAndLosesNothing() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/state.sqlite"
+        let fixture = Self.fixture.deletingLastPathComponent().appending(path: "state-2.sqlite")
+        try FileManager.default.copyItem(atPath: fixture.path(), toPath: path)
+        for _ in 0..<2 {
+            let database = try StateDatabase(path: path)
+            #expect(!database.isNew)
+            let catalogs = try database.catalogs()
+            #expect(catalogs.map(\.publishedHere) == [true])
+            #expect(catalogs.map(\.mirroredFrom) == [nil])
+            #expect(try database.versions().isEmpty == false)
+            #expect(try database.mirrors().isEmpty)
             #expect(try database.integrityProblems().isEmpty)
         }
     }
