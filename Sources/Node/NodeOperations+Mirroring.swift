@@ -93,6 +93,8 @@ extension NodeOperations {
         let namespace = mirror.namespace
         let outcome = try await mirroring.round(of: namespace, now: { WallClock.seconds }) {
             [self] () throws(Failure) in
+            // The faces may be down already when a node that ends comes here.
+            if Task.isCancelled { throw Failure(.cancelled, "the node ends") }
             let source = try await exchange.source(at: try FaceAddress(mirror.source))
             return try await Mirror(
                 of: namespace,

@@ -184,7 +184,7 @@ extension NodeOperations {
         var pointers: [ObjectId] = []
         var problem: Failure?
         // One after another: asks for one name at once are one ask, which the first answer ends.
-        for repository in repositories {
+        for repository in repositories where !Task.isCancelled {
             do throws(Failure) {
                 let answer = try await exchange.fetch(
                     name,

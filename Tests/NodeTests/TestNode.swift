@@ -30,11 +30,13 @@ final class TestNode: Sendable {
     ///   - repository: the address of the node to ask for everything.
     ///   - peers: addresses of nodes to ask before.
     ///   - silent: another repository, which costs less.
+    ///   - mirrors: namespaces that the settings say are mirrored here.
     ///   - acceptsPublishing: whether templates may be published here from elsewhere.
     init(
         asking repository: FaceAddress? = nil,
         peers: [FaceAddress] = [],
         silent: FaceAddress? = nil,
+        mirrors: [NodeConfiguration.Mirror] = [],
         acceptsPublishing: Bool = false,
         cacheLimit: Int = .max,
         transitLimit: Int = NodeConfiguration.defaultTransitLimit
@@ -47,6 +49,7 @@ final class TestNode: Sendable {
         configuration.cacheLimit = cacheLimit
         configuration.transitLimit = transitLimit
         configuration.acceptsPublishing = acceptsPublishing
+        configuration.mirrors = mirrors
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
         if let silent {
             configuration.routes.append(.init(prefix: Self.namespace, address: silent, cost: 1))
