@@ -102,7 +102,10 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     /// The repositories on the way to a name, each to be asked for itself.
     func repositories(for name: Name) async -> [FetchScheduler.SourceId] {
-        (try? await loop.submit { self.own.scheduler.repositories(for: name) }.get()) ?? []
+        let found = try? await loop.submit {
+            self.own.scheduler.repositories(for: name, now: self.now)
+        }.get()
+        return found ?? []
     }
 
     /// A neighbour that connected, to ask for certain things over its face, wherever it may be.

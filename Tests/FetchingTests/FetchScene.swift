@@ -48,6 +48,10 @@ struct FetchScene {
         return scheduler.setKinds([(id: source, kind: kind)], now: now)
     }
 
+    func repositories(for name: Name) -> [Int] {
+        scheduler.repositories(for: name, now: now)
+    }
+
     mutating func want(
         _ number: Int,
         _ lane: FetchLane = .reader,

@@ -54,14 +54,22 @@ import Testing
     @Test func namesEachRepositoryThatCanBeReached() {
         var scene = Scene([Scene.mirror, Scene.repository, Scene.peer])
         let name = Scene.name(1)
-        #expect(scene.scheduler.repositories(for: name) == [Scene.repository, Scene.mirror])
+        #expect(scene.repositories(for: name) == [Scene.repository, Scene.mirror])
         _ = scene.down(Scene.repository)
-        #expect(scene.scheduler.repositories(for: name) == [Scene.mirror])
+        #expect(scene.repositories(for: name) == [Scene.mirror])
         // With nobody else it may come up.
         _ = scene.down(Scene.mirror)
-        #expect(scene.scheduler.repositories(for: name) == [Scene.repository, Scene.mirror])
+        #expect(scene.repositories(for: name) == [Scene.repository, Scene.mirror])
+        _ = scene.up(Scene.repository)
+        _ = scene.up(Scene.mirror)
+        // One that stays silent is left to those who have nobody else.
+        _ = scene.want(2, only: Scene.repository)
+        var benched: [Int] = []
+        for _ in 0..<100 where benched.isEmpty { benched = scene.pass(100).benched }
+        #expect(benched == [Scene.repository])
+        #expect(scene.repositories(for: name) == [Scene.mirror])
         let elsewhere = Name(segments: [.name("other.org")])
-        #expect(scene.scheduler.repositories(for: elsewhere).isEmpty)
+        #expect(scene.repositories(for: elsewhere).isEmpty)
     }
 
     @Test func asksUselessPeersSeldom() {

@@ -212,6 +212,31 @@ struct CatalogFollowerTests {
         #expect(pair.versions == [1])
     }
 
+    @Test func whatWasFollowedMayBeMirrored() async throws {
+        let pair = try await Pair()
+        let pointer = try pair.pointer
+        _ = try await pair.follower.follow([pointer], now: PublishingScene.now)
+        #expect(try pair.node.database.catalogs().map(\.isKept) == [false])
+        let outcome = try await Mirror(
+            of: PublishingScene.namespace,
+            store: pair.node.store,
+            database: pair.node.database,
+            templates: pair.node.templates,
+            gate: pair.node.gate
+        ).follow(
+            pointer,
+            from: pair.source,
+            at: "tcp:source:9695",
+            isThorough: false,
+            now: PublishingScene.now
+        ) { _, _ in }
+        // Catalog, listing and record are in the cache: a node of the manifest, and two segments.
+        #expect(outcome.pulledObjects == 3)
+        #expect(try pair.node.database.catalogs().map(\.isKept) == [true])
+        _ = try pair.node.store.evictAll()
+        #expect(try await pair.node.bytes() == image.bytes)
+    }
+
     // MARK: What is not believed
 
     @Test func refusesACatalogOfAKeyThatIsNotTrusted() async throws {

@@ -322,6 +322,10 @@ import Testing
             other.object = ObjectId(of: [99])
             #expect(kind { try database.commit(catalog: other, versions: [], tags: []) } == .busy)
         }
+        // Nor one that is only followed, however new.
+        var followed = catalog(Self.corp, serial: 5)
+        followed.publishedHere = false
+        #expect(kind { try database.commit(catalog: followed, versions: [], tags: []) } == .busy)
         // Nor is the mirror published upon.
         #expect(
             kind {

@@ -128,7 +128,7 @@ extension StateDatabase {
     /// Makes one change of a namespace's catalog, all of it or nothing, on disk when this returns.
     ///
     /// - Throws: `.busy` when `catalog.serial` is not higher than the one known: someone was faster. A mirror
-    ///   may take over the catalog that it followed. `.readOnly` for what is published here and comes from
+    ///   may take over the catalog that it followed, and is not followed over. `.readOnly` for what is published here and comes from
     ///   elsewhere, or the other way round.
     package func commit(
         catalog: CatalogRow,
@@ -180,7 +180,10 @@ extension StateDatabase {
     private static func checkMayReplace(_ catalog: CatalogRow, _ db: Database) throws {
         let known = try Row.fetchOne(
             db,
-            sql: "SELECT serial, object, publishedHere FROM catalog WHERE namespace = ?",
+            sql: """
+                SELECT serial, object, publishedHere, mirroredFrom FROM catalog
+                WHERE namespace = ?
+                """,
             arguments: [catalog.namespace.uri]
         )
         guard let known else { return }
@@ -192,6 +195,11 @@ extension StateDatabase {
                     ? "\(catalog.namespace) is published on this node"
                     : "the catalog of \(catalog.namespace) comes from another repository"
             )
+        }
+        // Else what the mirror has would be nobody's until it is in step again.
+        let mirroredFrom: String? = known[3]
+        guard mirroredFrom == nil || catalog.mirroredFrom != nil else {
+            throw Failure(.busy, "\(catalog.namespace) is mirrored on this node meanwhile")
         }
         let serial: Int = known[0]
         let isSame = catalog.mirroredFrom != nil && Data32.id(known[1]) == catalog.object
