@@ -9,16 +9,23 @@ internal import Synchronization
 ///
 /// Concurrency: any thread. Rounds of one namespace are one after another.
 final class Mirroring: Sendable {
+    private typealias Round = Task<Result<Mirror.Outcome, Failure>, Never>
+
     private struct State {
         /// Looks again and again.
         var loop: Task<Void, Never>?
-        /// The last of the rounds that wait for each other.
-        var round: Task<Result<Mirror.Outcome, Failure>, Never>?
-        var rounds = 0
+        /// Those that have not ended, by number. The highest is the last of the queue.
+        var rounds: [Int: Round] = [:]
+        var nextRound = 0
         /// Seconds since 1970.
         var lastInStep: Int?
         var problem: String?
         var progress: Progress?
+
+        func cancel() {
+            loop?.cancel()
+            for round in rounds.values { round.cancel() }
+        }
     }
 
     /// Bytes of data.
@@ -29,48 +36,56 @@ final class Mirroring: Sendable {
 
     private let states = Mutex<[Name: State]>([:])
 
-    /// Runs `body` once all rounds of the namespace before it have ended, and keeps what came of it.
+    /// Runs `body` once all rounds of the namespace before it have ended, and keeps what came of it. Whoever
+    /// waits for it and is cancelled ends it.
     func round(
         of namespace: Name,
         now: @escaping @Sendable () -> Int,
         _ body: @escaping @Sendable () async throws(Failure) -> Mirror.Outcome
     ) async throws(Failure) -> Mirror.Outcome {
         let round = states.withLock { states in
-            let before = states[namespace]?.round
-            let round = Task { () -> Result<Mirror.Outcome, Failure> in
-                // One that waits and is to end ends those that it waits for.
-                await withTaskCancellationHandler {
-                    _ = await before?.value
-                } onCancel: {
-                    before?.cancel()
-                }
+            var state = states[namespace, default: State()]
+            let number = state.nextRound
+            let before = state.rounds[number - 1]
+            let round = Round {
+                _ = await before?.value
                 let result: Result<Mirror.Outcome, Failure>
                 do throws(Failure) {
                     result = .success(try await body())
                 } catch {
                     result = .failure(error)
                 }
-                self.note(result, of: namespace, now: now())
+                self.note(result, of: namespace, round: number, now: now())
                 return result
             }
-            states[namespace, default: State()].round = round
-            states[namespace, default: State()].rounds += 1
+            state.rounds[number] = round
+            state.nextRound += 1
+            states[namespace] = state
             return round
         }
-        return try await round.value.get()
+        return try await withTaskCancellationHandler {
+            await round.value
+        } onCancel: {
+            round.cancel()
+        }.get()
     }
 
-    private func note(_ result: Result<Mirror.Outcome, Failure>, of namespace: Name, now: Int) {
+    private func note(
+        _ result: Result<Mirror.Outcome, Failure>,
+        of namespace: Name,
+        round: Int,
+        now: Int
+    ) {
         states.withLock { states in
             var state = states[namespace, default: State()]
             state.progress = nil
-            state.rounds = max(state.rounds - 1, 0)
-            // A chain of tasks that have ended is not kept.
-            if state.rounds == 0 { state.round = nil }
+            state.rounds[round] = nil
             switch result {
             case .success:
                 state.lastInStep = now
                 state.problem = nil
+            // It was ended, and says nothing of the source.
+            case .failure(let failure) where failure.kind == .cancelled: break
             case .failure(let failure): state.problem = "\(failure)"
             }
             states[namespace] = state
@@ -97,21 +112,23 @@ final class Mirroring: Sendable {
         before?.cancel()
     }
 
-    /// Ends what is under way for a namespace, and forgets it.
+    /// Ends what is under way for a namespace, and forgets what came of it.
     func end(_ namespace: Name) async {
-        let state = states.withLock { $0[namespace] }
-        state?.loop?.cancel()
-        state?.round?.cancel()
-        _ = await state?.round?.value
-        states.withLock { $0[namespace] = nil }
+        guard let state = states.withLock({ $0[namespace] }) else { return }
+        state.cancel()
+        // A round that it has just begun ends with the loop.
+        await state.loop?.value
+        for round in state.rounds.values { _ = await round.value }
+        states.withLock { states in
+            states[namespace]?.loop = nil
+            states[namespace]?.lastInStep = nil
+            states[namespace]?.problem = nil
+        }
     }
 
     /// The node ends.
     func cancelAll() {
-        for state in states.withLock({ Array($0.values) }) {
-            state.loop?.cancel()
-            state.round?.cancel()
-        }
+        for state in states.withLock({ Array($0.values) }) { state.cancel() }
     }
 
     /// The report, with what is known of the last look.

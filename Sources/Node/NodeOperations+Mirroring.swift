@@ -66,6 +66,7 @@ extension NodeOperations {
                 }
                 return interval
             } catch {
+                if error.kind == .cancelled { return interval }
                 if before != "\(error)" {
                     logger.warning(
                         "mirror is not in step; what it had stays in use",
@@ -94,7 +95,7 @@ extension NodeOperations {
         let outcome = try await mirroring.round(of: namespace, now: { WallClock.seconds }) {
             [self] () throws(Failure) in
             // The faces may be down already when a node that ends comes here.
-            if Task.isCancelled { throw Failure(.cancelled, "the node ends") }
+            if Task.isCancelled { throw Failure(.cancelled, "the mirror is looked at no more") }
             let source = try await exchange.source(at: try FaceAddress(mirror.source))
             return try await Mirror(
                 of: namespace,

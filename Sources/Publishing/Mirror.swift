@@ -280,7 +280,7 @@ private final class Pulling: ContentSource {
     }
 
     func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
-        if Task.isCancelled { throw Failure(.cancelled, "the mirror is to be one no more") }
+        if Task.isCancelled { throw Failure(.cancelled, "the mirror is looked at no more") }
         // A cache that cannot be read only costs time.
         if let cached = try? store.cache.anyObject(request.id) { return cached }
         let object = try await source.object(request)
