@@ -48,16 +48,24 @@ extension PacketExchange {
         for address in before.union(after) {
             changeFIB(address, from: old.routes(to: address), to: new.routes(to: address))
         }
-        let changed = sourceIds.compactMap { address, id in
-            let kind = new.kind(of: address)
-            return own.scheduler.sources[id]?.kind == kind ? nil : (id: id, kind: kind)
-        }
-        for (id, kind) in changed where kind == nil {
-            sourceIds = sourceIds.filter { $0.value != id }
-        }
-        carryOut(own.scheduler.setKinds(changed.sorted { $0.id < $1.id }, now: now))
+        carryOut(own.scheduler.setKinds(changeSources(new), now: now))
         for address in after.subtracting(before) { table?.connect(to: address) }
         for address in before.subtracting(after) { table?.disconnect(from: address) }
+    }
+
+    /// - Returns: the sources that are there for something else now; nil for nothing any more.
+    private func changeSources(
+        _ new: RouteTable
+    ) -> [(id: FetchScheduler.SourceId, kind: FetchSource.Kind?)] {
+        let known = own.scheduler.sources
+        var changed: [(id: FetchScheduler.SourceId, kind: FetchSource.Kind?)] = []
+        for (address, id) in sourceIds {
+            let kind = new.kind(of: address)
+            guard known[id]?.kind != kind else { continue }
+            changed.append((id: id, kind: kind))
+            if kind == nil { sourceIds[address] = nil }
+        }
+        return changed.sorted { $0.id < $1.id }
     }
 
     private func addSource(at address: FaceAddress, _ kind: FetchSource.Kind) {

@@ -16,17 +16,14 @@ struct RouteTable: Sendable, Equatable {
         case runTime
     }
 
-    private struct Way: Hashable {
-        let prefix: Name
-        let address: FaceAddress
-    }
-
     private struct Entry: Equatable {
         var cost: UInt32
         var origin: Origin
     }
 
-    private var routes: [Way: Entry] = [:]
+    /// By address, then by prefix; no address without a route.
+    private var routes: [FaceAddress: [Name: Entry]] = [:]
+    private var routeCount = 0
     private var peerOrigins: [FaceAddress: Origin] = [:]
     /// Connected to by command, whatever for.
     private var added: Set<FaceAddress> = []
@@ -45,12 +42,13 @@ struct RouteTable: Sendable, Equatable {
 
     /// True if there is someone to ask for the name, whether or not the face is up.
     func hasSource(for name: Name) -> Bool {
-        !peerOrigins.isEmpty || routes.keys.contains { name.hasPrefix($0.prefix) }
+        !peerOrigins.isEmpty
+            || routes.values.contains { $0.keys.contains { name.hasPrefix($0) } }
     }
 
     /// Faces to these are kept up.
     var addresses: Set<FaceAddress> {
-        added.union(routes.keys.map(\.address)).union(peerOrigins.keys).union(publishes.keys)
+        added.union(routes.keys).union(peerOrigins.keys).union(publishes.keys)
     }
 
     /// What it is asked for; nil if it is not asked. One that routes lead to and that is a peer as well is asked like
@@ -64,16 +62,18 @@ struct RouteTable: Sendable, Equatable {
 
     /// In the order of their names.
     func routes(to address: FaceAddress) -> [Route] {
-        routes.filter { $0.key.address == address }
-            .map { Route(prefix: $0.key.prefix, address: address, cost: $0.value.cost) }
+        routes[address, default: [:]]
+            .map { Route(prefix: $0.key, address: address, cost: $0.value.cost) }
             .sorted { $0.prefix.uri < $1.prefix.uri }
     }
 
     /// By prefix, then by cost.
     var allRoutes: [(route: Route, origin: Origin)] {
-        routes.map { way, entry in
-            let route = Route(prefix: way.prefix, address: way.address, cost: entry.cost)
-            return (route: route, origin: entry.origin)
+        routes.flatMap { address, entries in
+            entries.map { prefix, entry in
+                let route = Route(prefix: prefix, address: address, cost: entry.cost)
+                return (route: route, origin: entry.origin)
+            }
         }
         .sorted { left, right in
             (left.route.prefix.uri, left.route.cost, left.route.address.description)
@@ -92,17 +92,20 @@ struct RouteTable: Sendable, Equatable {
 
     /// Those whose catalogs are followed: the first segments of all prefixes.
     var namespaces: Set<Name> {
-        Set(routes.keys.lazy.filter { !$0.prefix.isEmpty }.map { $0.prefix.prefix(1) })
+        Set(routes.values.flatMap(\.keys).lazy.filter { !$0.isEmpty }.map { $0.prefix(1) })
     }
 
     // MARK: Changes
 
     /// Takes over what the settings say now. What was added at run time stays; what is in the settings is theirs.
     mutating func configure(routes wanted: [Route], peers wantedPeers: [FaceAddress]) {
-        routes = routes.filter { $0.value.origin == .runTime }
+        for (address, entries) in routes {
+            for (prefix, entry) in entries where entry.origin == .configured {
+                set(prefix, address, nil)
+            }
+        }
         for route in wanted {
-            routes[Way(prefix: route.prefix, address: route.address)] =
-                Entry(cost: route.cost, origin: .configured)
+            set(route.prefix, route.address, Entry(cost: route.cost, origin: .configured))
         }
         peerOrigins = peerOrigins.filter { $0.value == .runTime }
         for peer in wantedPeers { peerOrigins[peer] = .configured }
@@ -123,24 +126,32 @@ struct RouteTable: Sendable, Equatable {
                 "\(prefix) has more than \(Self.prefixSegmentLimit) segments to be routed"
             )
         }
-        let way = Way(prefix: prefix, address: address)
-        let before = routes[way]
+        let before = routes[address]?[prefix]
         if before == nil { try checkRoom() }
         let cost = cost ?? before?.cost ?? Route.defaultCost
         guard before?.cost != cost else { return false }
-        routes[way] = Entry(cost: cost, origin: .runTime)
+        set(prefix, address, Entry(cost: cost, origin: .runTime))
         return true
+    }
+
+    private mutating func set(_ prefix: Name, _ address: FaceAddress, _ entry: Entry?) {
+        let before = routes[address, default: [:]].count
+        routes[address, default: [:]][prefix] = entry
+        let after = routes[address, default: [:]].count
+        routeCount += after - before
+        if after == 0 { routes[address] = nil }
     }
 
     /// - Returns: where it was from.
     mutating func removeRoute(_ prefix: Name, _ address: FaceAddress) throws(Failure) -> Origin {
-        guard let entry = routes.removeValue(forKey: Way(prefix: prefix, address: address)) else {
+        guard let entry = routes[address]?[prefix] else {
             throw Failure(
                 .notFound,
                 "there is no route for \(prefix) to \(address)",
                 hint: "see: ccnfs route list"
             )
         }
+        set(prefix, address, nil)
         return entry.origin
     }
 
@@ -180,7 +191,7 @@ struct RouteTable: Sendable, Equatable {
     }
 
     private func checkRoom() throws(Failure) {
-        guard routes.count + peerOrigins.count + added.count < Self.limit else {
+        guard routeCount + peerOrigins.count + added.count < Self.limit else {
             throw Failure(
                 .tooLarge,
                 "the node has \(Self.limit) routes, peers and faces already"
