@@ -301,14 +301,17 @@ struct NodeCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try node.settings()
         let logger = try global.logger(settings)
-        let reload = node.reload { (settings) throws(Failure) in try configuration(settings) }
         let running = try Node(try configuration(settings), logger: logger)
         try await running.run(reload: reload) { addresses in
             for address in addresses { Output.line("listening on \(address)") }
         }
     }
 
-    private func configuration(_ settings: NodeSettings) throws(Failure) -> NodeConfiguration {
+    var reload: (@Sendable () throws(Failure) -> NodeConfiguration)? {
+        node.reload { (settings) throws(Failure) in try configuration(settings) }
+    }
+
+    func configuration(_ settings: NodeSettings) throws(Failure) -> NodeConfiguration {
         var configuration = global.nodeConfiguration(settings)
         try node.apply(to: &configuration)
         configuration.mountPoint = nil

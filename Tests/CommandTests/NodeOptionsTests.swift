@@ -1,4 +1,5 @@
 import ArgumentParser
+import CCNx
 import Faces
 import Failures
 import Files
@@ -18,10 +19,7 @@ struct NodeOptionsTests {
     /// What `ccnfs node WORDS` would do.
     private func configuration(_ words: [String]) throws -> NodeConfiguration {
         let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
-        let settings = try command.node.settings()
-        var configuration = command.global.nodeConfiguration(settings)
-        try command.node.apply(to: &configuration)
-        return configuration
+        return try command.configuration(try command.node.settings())
     }
 
     private func file(_ yaml: String) throws -> String {
@@ -119,6 +117,32 @@ struct NodeOptionsTests {
         #expect(command.mountPoint == nil)
         #expect(command.readOnly == false)
         #expect(command.allowOther == nil)
+    }
+
+    @Test func aRunningNodeReadsTheFileAnewAsItDidAtItsStart() throws {
+        let path = try file(Self.everything)
+        let words = ["node", "--config", path, "--peer", "tcp:option"]
+        let command = try #require(try CCNFS.parseAsRoot(words) as? NodeCommand)
+        let reload = try #require(command.reload)
+        #expect(try reload() == command.configuration(try command.node.settings()))
+        _ = try file("routes: [{prefix: ccnx:/other, to: tcp:other}]\npeers: [tcp:file]\n")
+        let next = try reload()
+        #expect(next.routes.map(\.prefix.uri) == ["ccnx:/other"])
+        // The option still goes before the file.
+        #expect(next.peers.map(\.description) == ["tcp:option:9695"])
+        _ = try file("log-level: info\nrotues: []\n")
+        do {
+            _ = try reload()
+            Issue.record("a faulty file was taken")
+        } catch {
+            #expect(error.kind == .configuration)
+            #expect(error.message.contains("ccnfs.yaml:2:1"))
+        }
+    }
+
+    @Test func withoutAFileThereIsNothingToReadAnew() throws {
+        let command = try #require(try CCNFS.parseAsRoot(["node"]) as? NodeCommand)
+        #expect(command.reload == nil)
     }
 
     @Test func theReportSaysWhatTheNodeWouldDo() throws {
