@@ -74,7 +74,7 @@ extension NodeOperations {
         var purposes: [FaceSummary.Purpose] = []
         if !table.routes(to: address).isEmpty { purposes.append(.route) }
         if table.isPeer(address) { purposes.append(.peer) }
-        if table.isPublishedTo(address) { purposes.append(.publish) }
+        if table.isHeld(address) { purposes.append(.publish) }
         if table.isAdded(address) { purposes.append(.added) }
         return purposes
     }

@@ -80,24 +80,24 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     // MARK: Neighbours that are asked by name only
 
-    /// A neighbour to publish at, connected now if it is not yet, until as many ends of it are told by
-    /// ``endPublish(to:)``.
-    func beginPublish(to address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
+    /// A neighbour to ask for certain things, connected now if it is not yet, and until whoever asked for it gives
+    /// it up; see ``giveUp(_:)``.
+    func source(at address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
         try await onLoop { () throws(Failure) in
             var table = self.routes.table
-            table.beginPublish(to: address)
+            table.hold(address)
             self.apply(table)
             guard let source = self.sourceIds[address] else {
-                preconditionFailure("an address that is published to is a source")
+                preconditionFailure("an address that is held is a source")
             }
             return source
         }
     }
 
-    /// It is connected to no more, unless a route leads there or it is a peer.
-    func endPublish(to address: FaceAddress) async {
+    /// Once for each ``source(at:)``: then it is connected to no more, unless a route leads there or it is a peer.
+    func giveUp(_ address: FaceAddress) async {
         // A node that ends has ended it.
-        try? await changeRoutes { $0.endPublish(to: address) }
+        try? await changeRoutes { $0.release(address) }
     }
 
     /// The repositories on the way to a name, each to be asked for itself.

@@ -27,8 +27,8 @@ struct RouteTable: Sendable, Equatable {
     private var peerOrigins: [FaceAddress: Origin] = [:]
     /// Connected to by command, whatever for.
     private var added: Set<FaceAddress> = []
-    /// How many publishes go to an address.
-    private var publishes: [FaceAddress: Int] = [:]
+    /// How many publishes and the like ask at an address.
+    private var holds: [FaceAddress: Int] = [:]
 
     /// Of routes, peers and faces that commands add, together with the configured ones.
     static let limit = 4_096
@@ -48,7 +48,7 @@ struct RouteTable: Sendable, Equatable {
 
     /// Faces to these are kept up.
     var addresses: Set<FaceAddress> {
-        added.union(routes.keys).union(peerOrigins.keys).union(publishes.keys)
+        added.union(routes.keys).union(peerOrigins.keys).union(holds.keys)
     }
 
     /// What it is asked for; nil if it is not asked. One that routes lead to and that is a peer as well is asked like
@@ -56,7 +56,7 @@ struct RouteTable: Sendable, Equatable {
     func kind(of address: FaceAddress) -> FetchSource.Kind? {
         let routes = routes(to: address)
         if routes.isEmpty, peerOrigins[address] != nil { return .peer }
-        guard !routes.isEmpty || publishes[address] != nil else { return nil }
+        guard !routes.isEmpty || holds[address] != nil else { return nil }
         return .repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
     }
 
@@ -88,7 +88,7 @@ struct RouteTable: Sendable, Equatable {
 
     func isPeer(_ address: FaceAddress) -> Bool { peerOrigins[address] != nil }
     func isAdded(_ address: FaceAddress) -> Bool { added.contains(address) }
-    func isPublishedTo(_ address: FaceAddress) -> Bool { publishes[address] != nil }
+    func isHeld(_ address: FaceAddress) -> Bool { holds[address] != nil }
 
     /// Those whose catalogs are followed: the first segments of all prefixes.
     var namespaces: Set<Name> {
@@ -171,11 +171,11 @@ struct RouteTable: Sendable, Equatable {
         return origin
     }
 
-    /// Keeps a face up for itself.
+    /// Keeps a face up for itself, whatever else it is for.
     ///
-    /// - Returns: false if there is one to that address for whatever reason.
+    /// - Returns: false if it was added already.
     mutating func addFace(_ address: FaceAddress) throws(Failure) -> Bool {
-        guard !addresses.contains(address) else { return false }
+        guard !added.contains(address) else { return false }
         try checkRoom()
         added.insert(address)
         return true
@@ -183,11 +183,12 @@ struct RouteTable: Sendable, Equatable {
 
     mutating func removeFace(_ address: FaceAddress) { added.remove(address) }
 
-    mutating func beginPublish(to address: FaceAddress) { publishes[address, default: 0] += 1 }
+    /// Keeps a face up, to ask by address, until it is released as often.
+    mutating func hold(_ address: FaceAddress) { holds[address, default: 0] += 1 }
 
-    mutating func endPublish(to address: FaceAddress) {
-        guard let count = publishes[address] else { return }
-        publishes[address] = count > 1 ? count - 1 : nil
+    mutating func release(_ address: FaceAddress) {
+        guard let count = holds[address] else { return }
+        holds[address] = count > 1 ? count - 1 : nil
     }
 
     private func checkRoom() throws(Failure) {

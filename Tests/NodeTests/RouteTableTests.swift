@@ -45,8 +45,10 @@ struct RouteTableTests {
         let before = table
         #expect(try !table.addRoute(Self.prefix, Self.here, cost: nil))
         #expect(try !table.addRoute(Self.prefix, Self.here, cost: 10))
-        #expect(try !table.addFace(Self.here))
         #expect(table == before)
+        // It stays when the route goes.
+        #expect(try table.addFace(Self.here))
+        #expect(try !table.addFace(Self.here))
         #expect(try table.addRoute(Self.prefix, Self.here, cost: 4))
         #expect(table.routes(to: Self.here).map(\.cost) == [4])
         // The cost that it has stays.
@@ -96,19 +98,19 @@ struct RouteTableTests {
         #expect(table.namespaces.isEmpty)
     }
 
-    @Test func keepsAnAddressForAsLongAsSomebodyPublishesThere() {
+    @Test func keepsAnAddressForAsLongAsSomebodyHoldsIt() {
         var table = RouteTable()
-        table.beginPublish(to: Self.here)
-        table.beginPublish(to: Self.here)
+        table.hold(Self.here)
+        table.hold(Self.here)
         #expect(table.kind(of: Self.here) == .repository([]))
         // Nothing else is asked for there.
         #expect(!table.hasSource(for: Self.prefix))
-        table.endPublish(to: Self.here)
+        table.release(Self.here)
         #expect(table.addresses == [Self.here])
-        table.endPublish(to: Self.here)
+        table.release(Self.here)
         #expect(table.addresses.isEmpty)
         #expect(table.kind(of: Self.here) == nil)
-        table.endPublish(to: Self.here)
+        table.release(Self.here)
         #expect(table == RouteTable())
     }
 }
