@@ -36,21 +36,30 @@ extension NodeOperations {
                     metadata: ["name": "\(namespace)"]
                 )
             }
-            for mirror in try homes.database.mirrors() { keepInStep(mirror.namespace) }
+            for mirror in try homes.database.mirrors() { keepInStep(mirror) }
         } catch {
             logger.error("mirrors are not kept in step", metadata: ["cause": "\(error)"])
         }
     }
 
-    private func keepInStep(_ namespace: Name) {
+    private func keepInStep(_ mirror: MirrorRow) {
         // Not self: the node ends while this sleeps.
-        let loop = Task { [weak self] in
-            while !Task.isCancelled {
-                guard let pause = await self?.lookAtMirror(of: namespace) else { return }
-                try? await Task.sleep(for: pause)
-            }
+        let loop = Task { [weak self, exchange, logger] in
+            do throws(Failure) {
+                // Connected between two looks as well.
+                try await exchange.withSource(at: try FaceAddress(mirror.source)) { _ in
+                    while !Task.isCancelled {
+                        guard let pause = await self?.lookAtMirror(of: mirror.namespace) else {
+                            return
+                        }
+                        try? await Task.sleep(for: pause)
+                    }
+                }
+            } catch  where error.kind != .cancelled {
+                logger.error("mirror is not kept in step", metadata: ["cause": "\(error)"])
+            } catch {}
         }
-        mirroring.keepInStep(namespace, loop)
+        mirroring.keepInStep(mirror.namespace, loop)
     }
 
     /// - Returns: how long to wait for the next look; nil if the namespace is to be no mirror any more.
@@ -96,25 +105,9 @@ extension NodeOperations {
             [self] () throws(Failure) in
             // The faces may be down already when a node that ends comes here.
             if Task.isCancelled { throw Failure(.cancelled, "the mirror is looked at no more") }
-            let source = try await exchange.source(at: try FaceAddress(mirror.source))
-            return try await Mirror(
-                of: namespace,
-                store: homes.store,
-                database: homes.database,
-                templates: homes.templates,
-                gate: homes.gate
-            ).follow(
-                try await pointer(of: namespace, from: source),
-                from: OneSource(
-                    exchange: exchange,
-                    source: source,
-                    patience: Self.objectPatience
-                ),
-                at: mirror.source,
-                isThorough: isThorough,
-                now: WallClock.seconds
-            ) { [mirroring] done, total in
-                mirroring.note(.init(done: done, total: total), of: namespace)
+            return try await exchange.withSource(at: try FaceAddress(mirror.source)) {
+                (source) throws(Failure) in
+                try await follow(mirror, from: source, isThorough: isThorough)
             }
         }
         if outcome.pulledObjects > 0 {
@@ -128,6 +121,28 @@ extension NodeOperations {
         }
         if outcome.withdrawnVersions > 0 { await freeUnlisted() }
         return outcome
+    }
+
+    private func follow(
+        _ mirror: MirrorRow,
+        from source: FetchScheduler.SourceId,
+        isThorough: Bool
+    ) async throws(Failure) -> Mirror.Outcome {
+        try await Mirror(
+            of: mirror.namespace,
+            store: homes.store,
+            database: homes.database,
+            templates: homes.templates,
+            gate: homes.gate
+        ).follow(
+            try await pointer(of: mirror.namespace, from: source),
+            from: OneSource(exchange: exchange, source: source, patience: Self.objectPatience),
+            at: mirror.source,
+            isThorough: isThorough,
+            now: WallClock.seconds
+        ) { [mirroring] done, total in
+            mirroring.note(.init(done: done, total: total), of: mirror.namespace)
+        }
     }
 
     private func pointer(
@@ -204,7 +219,7 @@ extension NodeOperations {
         }
         defer { reporting.cancel() }
         // Whatever comes of the first look, the node goes on looking.
-        defer { if !request.isOnce, !isStandalone { keepInStep(mirror.namespace) } }
+        defer { if !request.isOnce, !isStandalone { keepInStep(mirror) } }
         let outcome: Mirror.Outcome
         do throws(Failure) {
             outcome = try await bringInStep(mirror, isThorough: true)

@@ -59,12 +59,14 @@ extension NodeOperations {
         let answer: Result<ContentObject, Failure>
         if let address {
             try await startIfStandalone()
-            answer = await exchange.fetch(
-                name.name,
-                lane: .reader,
-                patience: Self.keyPatience,
-                of: try await exchange.source(at: address)
-            )
+            answer = try await exchange.withSource(at: address) { source in
+                await exchange.fetch(
+                    name.name,
+                    lane: .reader,
+                    patience: Self.keyPatience,
+                    of: source
+                )
+            }
         } else {
             answer = await exchange.fetch(
                 name.name,

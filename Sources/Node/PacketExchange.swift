@@ -100,6 +100,22 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         try? await changeRoutes { $0.release(address) }
     }
 
+    /// Runs `body` with a neighbour to ask for certain things, connected as long as it runs.
+    func withSource<Value: Sendable>(
+        at address: FaceAddress,
+        _ body: (FetchScheduler.SourceId) async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        let source = try await source(at: address)
+        do throws(Failure) {
+            let value = try await body(source)
+            await giveUp(address)
+            return value
+        } catch {
+            await giveUp(address)
+            throw error
+        }
+    }
+
     /// The repositories on the way to a name, each to be asked for itself.
     func repositories(for name: Name) async -> [FetchScheduler.SourceId] {
         let found = try? await loop.submit {
