@@ -486,7 +486,7 @@ package final class NodeOperations: Sendable {
             sources: report?.sources ?? [],
             catalogs: catalogs
         )
-        status.transit = try transit?.report()
+        status.transit = transit?.report
         (status.kept, status.keptProblem) = try keptReport()
         return status
     }

@@ -113,8 +113,8 @@ final class TransitCache: Sendable {
 
     // MARK: For those who look
 
-    func report() throws(Failure) -> NodeStatus.TransitReport {
-        let usage = try store.usage()
+    var report: NodeStatus.TransitReport {
+        let usage = store.usage
         var report = NodeStatus.TransitReport()
         report.segmentBytes = usage.byteCount
         report.keptSegments = usage.keptSegments

@@ -44,21 +44,28 @@ comes_back() {
 
 # ---- the node in between: no mount, no trust, nothing but a route
 
+# With the settings that there are; sets middle_pid
+run_middle() {
+    # What the one before has said.
+    rm -f "$work/middle.log"
+    "$CCNFS" node --config "$work/middle.yaml" > "$work/middle.log" 2>&1 &
+    middle_pid=$!
+    background "$middle_pid"
+    wait_until "$NODE_DEADLINE_SECONDS" grep -q '^listening' "$work/middle.log" ||
+        not_ok "the node in between starts" "$(cat "$work/middle.log")"
+}
+
 # start_middle PREFIX ADDRESS [SETTING...]: sets middle_pid and via
 start_middle() {
-    local settings=$work/middle.yaml port
+    local port
     port=$(free_port)
     via=tcp:127.0.0.1:$port
     {
         printf 'state: %s\ncache: {directory: %s}\n' "$work/middle/state" "$work/middle/cache"
         printf 'listen: [%s]\nroutes:\n- {prefix: %s, to: "%s"}\n' "$via" "$1" "$2"
         printf '%s\n' "${@:3}"
-    } > "$settings"
-    "$CCNFS" node --config "$settings" > "$work/middle.log" 2>&1 &
-    middle_pid=$!
-    background "$middle_pid"
-    wait_until "$NODE_DEADLINE_SECONDS" grep -q '^listening' "$work/middle.log" ||
-        not_ok "the node in between starts" "$(cat "$work/middle.log")"
+    } > "$work/middle.yaml"
+    run_middle
     has_face() { [ "$(middle '.faces | length')" -gt 0 ]; }
     wait_until 10 has_face || not_ok "it connects to $2" "$(cat "$work/middle.log")"
 }
@@ -165,22 +172,13 @@ section_foreign() {
         '.transit | .answeredSegments >= 3 and .answeredPackets >= 6 and .wrongObjects == 0'
 
     end_process "$middle_pid"
-    start_middle_again "$gone"
+    run_middle
     gets "after a restart the segments are there" "$work/32768.bin" "$(object "$elsewhere" "${ids[32768]}" 32768)"
     comes_back "the packets are not" "$(object "$elsewhere" "${ids[20000]}" 32768)"
     ccnfs evict --state "$work/middle/state" --cache "$work/middle/cache" > /dev/null
     comes_back "with the cache emptied nothing is" "$(object "$elsewhere" "${ids[32768]}" 32768)"
     end_process "$middle_pid"
     rm -rf "$work/middle"
-}
-
-# The same settings; nobody is there to connect to.
-start_middle_again() {
-    "$CCNFS" node --config "$work/middle.yaml" > "$work/middle.log" 2>&1 &
-    middle_pid=$!
-    background "$middle_pid"
-    wait_until "$NODE_DEADLINE_SECONDS" grep -q '^listening' "$work/middle.log"
-    wait_until 10 middle_is "$1"
 }
 
 # ---- readers behind the node in between
@@ -236,6 +234,7 @@ section_line() {
     end_process "$middle_pid"
 
     # Nobody needs what lies there.
+    rm -f "$work/middle/cache/transit/index.sqlite"*
     head -c 8192 /dev/urandom > "$work/middle/cache/transit/index.sqlite"
     start_middle ccnx:/mycorp.com "$repository_address"
     check "one that is damaged is begun anew" middle_is '.transit.segmentBytes == 0'

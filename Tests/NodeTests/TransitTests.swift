@@ -144,9 +144,9 @@ struct TransitTests {
         let wrong = try packet(ObjectId(of: bytes), SparseImage.bytes(2))
         transit.offer(wrong)
         transit.offer(try packet(ObjectId(of: bytes), Array(bytes.prefix(9)), chunkSize: 1_024))
-        while try transit.report().wrongObjects < 2 { await Task.yield() }
-        #expect(try transit.report().keptSegments == 0)
-        #expect(try transit.report().packets == 0)
+        while transit.report.wrongObjects < 2 { await Task.yield() }
+        #expect(transit.report.keptSegments == 0)
+        #expect(transit.report.packets == 0)
         withExtendedLifetime(folder) {}
     }
 
@@ -161,8 +161,8 @@ struct TransitTests {
         }
         let expiring = try packet(id, bytes, expires: .max)
         transit.offer(expiring)
-        while try transit.report().packets < 5 { await Task.yield() }
-        #expect(try transit.report().keptSegments == 0)
+        while transit.report.packets < 5 { await Task.yield() }
+        #expect(transit.report.keptSegments == 0)
         let request = ObjectRequest(id, under: TestNode.namespace)
         let last = Interest(name: ObjectName(request, chunkSize: 1_024, chunk: 3).name)
         #expect(transit.answer(last, now: 1) != nil)

@@ -28,11 +28,11 @@ import Testing
         try keep(kept + others, in: store)
         for bytes in kept { #expect(store.segment(ObjectId(of: bytes)) == bytes) }
         for bytes in others { #expect(store.segment(ObjectId(of: bytes)) == nil) }
-        #expect(try store.usage().keptSegments == 12)
-        #expect(try store.usage().foundSegments == 12)
+        #expect(store.usage.keptSegments == 12)
+        #expect(store.usage.foundSegments == 12)
         // Once each, whatever passes how often.
         try keep(kept, in: store)
-        #expect(try store.usage().keptSegments == 12)
+        #expect(store.usage.keptSegments == 12)
     }
 
     @Test mutating func givesUpTheOldestAtItsLimit() throws {
@@ -42,7 +42,7 @@ import Testing
         let segments = segments(1_000)
         for bytes in segments {
             try store.keep(bytes, id: ObjectId(of: bytes))
-            #expect(try store.usage().byteCount <= limit)
+            #expect(store.usage.byteCount <= limit)
         }
         let here = segments.indices.filter { store.segment(ObjectId(of: segments[$0])) != nil }
         #expect(here.count >= 56)
@@ -60,7 +60,7 @@ import Testing
         let store = try store(folder, limit: limit)
         #expect(store.segment(ObjectId(of: first[31])) == first[31])
         try keep(second, in: store)
-        #expect(try store.usage().byteCount <= limit)
+        #expect(store.usage.byteCount <= limit)
         #expect(store.segment(ObjectId(of: first[0])) == nil)
         for bytes in second { #expect(store.segment(ObjectId(of: bytes)) == bytes) }
     }
