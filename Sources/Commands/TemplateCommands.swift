@@ -268,7 +268,7 @@ struct FetchCommand: AsyncParsableCommand {
         abstract: "Fetch all of a template that is not here yet.",
         discussion: """
             Reads of others go first. What came stays in the cache until that is full or emptied; with --keep
-            until ccnfs unkeep, also when the version is withdrawn, and it is fetched again if the cache is lost.
+            until ccnfs unkeep, also when the version is withdrawn, and it comes again if the cache is lost.
             Cut off, the same command goes on from there.
 
             EXAMPLES
