@@ -191,13 +191,18 @@ private final class SignalWatch: @unchecked Sendable {
     init(_ signals: [Int32]) {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
         self.stream = stream
+        let armed = DispatchGroup()
         sources = signals.map { number in
+            armed.enter()
             _ = signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler { continuation.yield() }
+            source.setRegistrationHandler { armed.leave() }
             source.resume()
             return source
         }
+        // A signal that comes before its source listens is ignored for good.
+        armed.wait()
     }
 
     func wait() async {
