@@ -14,6 +14,8 @@ package struct Face: Hashable, Sendable {
     /// the path we listen on.
     package let address: FaceAddress
     package let direction: Direction
+    /// Bytes of the largest packet that the neighbour is sent.
+    package let packetLimit: Int
 
     package var scope: FaceScope { address.scope }
 }

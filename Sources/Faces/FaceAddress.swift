@@ -4,11 +4,13 @@ package import Failures
 /// Where a neighbour is, or where this node listens.
 ///
 ///     tcp:HOST            tcp:HOST:PORT       tcp:[::1]:9695        unix:/run/ccnfs/node.sock
+///     udp:HOST            udp:HOST:PORT       udp:[::1]:9695
 ///
 /// HOST is a name or an address; one with colons stands in brackets. Without PORT it is 9695, the port
 /// other CCNx 1.0 implementations use. Port 0, for listening, is any free one.
 package enum FaceAddress: Hashable, Sendable {
     case tcp(host: String, port: Int)
+    case udp(host: String, port: Int)
     case unix(path: String)
 
     package static let defaultPort = 9_695
@@ -20,7 +22,7 @@ package enum FaceAddress: Hashable, Sendable {
             Failure(
                 .invalid,
                 "face address '\(text)' \(reason)",
-                hint: "addresses look like tcp:host:9695, tcp:[::1]:9695 or unix:/path"
+                hint: "addresses look like tcp:host:9695, udp:[::1]:9695 or unix:/path"
             )
         }
         if text.hasPrefix("unix:") {
@@ -33,7 +35,14 @@ package enum FaceAddress: Hashable, Sendable {
             self = .unix(path: path)
             return
         }
-        guard text.hasPrefix("tcp:") else { throw refusal("begins with neither tcp: nor unix:") }
+        let isDatagram = text.hasPrefix("udp:")
+        guard isDatagram || text.hasPrefix("tcp:") else {
+            throw refusal("begins with none of tcp:, udp: and unix:")
+        }
+        func address(_ host: Substring, _ port: Int) -> FaceAddress {
+            let host = String(host)
+            return isDatagram ? .udp(host: host, port: port) : .tcp(host: host, port: port)
+        }
         let rest = text.dropFirst("tcp:".count)
         let host: Substring
         let after: Substring
@@ -51,7 +60,7 @@ package enum FaceAddress: Hashable, Sendable {
             throw refusal("has a host that cannot be")
         }
         guard !after.isEmpty else {
-            self = .tcp(host: String(host), port: Self.defaultPort)
+            self = address(host, Self.defaultPort)
             return
         }
         guard after.first == ":" else { throw refusal("has something after its host") }
@@ -61,22 +70,37 @@ package enum FaceAddress: Hashable, Sendable {
         guard let port = UInt16(after.dropFirst()), after.dropFirst().first != "+" else {
             throw refusal("has a port that is not a number up to 65535")
         }
-        self = .tcp(host: String(host), port: Int(port))
+        self = address(host, Int(port))
     }
 
     /// Nil for a Unix socket.
     package var host: String? {
         switch self {
-        case .tcp(let host, _): host
+        case .tcp(let host, _), .udp(let host, _): host
         case .unix: nil
         }
     }
 
-    /// Unix sockets are for applications on this machine. TCP is for neighbours, even over loopback:
-    /// who is at the other end cannot be seen.
+    /// The same place at another port; a Unix socket has none.
+    func withPort(_ port: Int) -> FaceAddress {
+        switch self {
+        case .tcp(let host, _): .tcp(host: host, port: port)
+        case .udp(let host, _): .udp(host: host, port: port)
+        case .unix: self
+        }
+    }
+
+    /// One packet in each datagram, which may be lost, come twice or late, and has a size that it must
+    /// not pass.
+    package var isDatagram: Bool {
+        if case .udp = self { true } else { false }
+    }
+
+    /// Unix sockets are for applications on this machine. TCP and UDP are for neighbours, even over
+    /// loopback: who is at the other end cannot be seen.
     package var scope: FaceScope {
         switch self {
-        case .tcp: .remote
+        case .tcp, .udp: .remote
         case .unix: .local
         }
     }
@@ -84,9 +108,12 @@ package enum FaceAddress: Hashable, Sendable {
 
 extension FaceAddress: CustomStringConvertible {
     package var description: String {
-        switch self {
-        case .tcp(let host, let port):
-            host.contains(":") ? "tcp:[\(host)]:\(port)" : "tcp:\(host):\(port)"
+        func text(_ transport: String, _ host: String, _ port: Int) -> String {
+            host.contains(":") ? "\(transport):[\(host)]:\(port)" : "\(transport):\(host):\(port)"
+        }
+        return switch self {
+        case .tcp(let host, let port): text("tcp", host, port)
+        case .udp(let host, let port): text("udp", host, port)
         case .unix(let path): "unix:\(path)"
         }
     }

@@ -8,6 +8,9 @@ final class FaceConnector: @unchecked Sendable {
     private let address: FaceAddress
     private let table: FaceTable
     private var failureCount = 0
+    private var attemptCount = 0
+    /// The last face went down without a word from the other end.
+    private var wasSilent = false
     private var pause: Scheduled<Void>?
     private var channel: (any Channel)?
     private var isStopped = false
@@ -22,6 +25,8 @@ final class FaceConnector: @unchecked Sendable {
         guard !isStopped else { return }
         let address = address
         let table = table
+        attemptCount += 1
+        wasSilent = false
         let bootstrap = ClientBootstrap(group: table.eventLoop)
             .connectTimeout(.milliseconds(table.settings.connectTimeoutMilliseconds))
             .channelInitializer { channel in
@@ -30,6 +35,8 @@ final class FaceConnector: @unchecked Sendable {
         let connecting =
             switch address {
             case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
+            case .udp(let host, let port):
+                table.connectForDatagrams(host: host, port: port, attempt: attemptCount - 1)
             case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
         connecting.hop(to: table.eventLoop).whenComplete { result in
@@ -47,6 +54,12 @@ final class FaceConnector: @unchecked Sendable {
         channel?.close(promise: nil)
     }
 
+    /// Over UDP a face is up whether or not somebody is there: this one was not of use.
+    func noteSilence() {
+        table.eventLoop.preconditionInEventLoop()
+        wasSilent = true
+    }
+
     private func connected(_ channel: any Channel) {
         guard !isStopped else {
             channel.close(promise: nil)
@@ -57,8 +70,12 @@ final class FaceConnector: @unchecked Sendable {
         let stable = TimeAmount.milliseconds(table.settings.stableMilliseconds)
         channel.closeFuture.whenComplete { _ in
             self.channel = nil
-            // Somebody is there: not so long a pause that whoever waits gives up.
-            self.failureCount = start + stable < .now() ? 0 : min(self.failureCount + 1, 4)
+            if self.wasSilent {
+                self.failureCount += 1
+            } else {
+                // Somebody is there: not so long a pause that whoever waits gives up.
+                self.failureCount = start + stable < .now() ? 0 : min(self.failureCount + 1, 4)
+            }
             self.startAfterPause()
         }
     }

@@ -31,10 +31,9 @@ final class FaceHandler: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         face = table.add(
-            context.channel,
+            .stream(context.channel, progress),
             address: address,
-            direction: direction,
-            progress: progress
+            direction: direction
         )
         if face == nil { context.close(promise: nil) }
         context.fireChannelActive()

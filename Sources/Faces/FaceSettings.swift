@@ -17,6 +17,22 @@ package struct FaceSettings: Hashable, Sendable {
     /// A face that has sent nothing for so long, with a full queue, is closed.
     package var stallMilliseconds: Int64 = 30_000
     package var maximumPacketLength = 65_535
+    /// Of the faces of neighbours that connected, those over UDP. An address can be forged there, so that
+    /// whoever forges many must not keep others out.
+    package var datagramFaceCount = 512
+    /// A neighbour who came over UDP is answered with packets of so many bytes at most, since the address may
+    /// be that of somebody else who never asked; what is larger is given back: MTU too large.
+    package var datagramAnswerByteCount = 8_192
+    /// A neighbour who came over UDP and says nothing for so long is forgotten; longer than an Interest
+    /// lives.
+    package var idleMilliseconds: Int64 = 90_000
+    /// The same while there are as many of them as may be.
+    package var crowdedIdleMilliseconds: Int64 = 5_000
+    /// A neighbour asked over UDP from whom nothing came for so long has perhaps moved: its name is resolved
+    /// anew.
+    package var silenceMilliseconds: Int64 = 30_000
+    /// Asked for each UDP socket and each way; the kernel may give less. A window of answers fits many times.
+    package var datagramBufferByteCount = 4 << 20
     package var connectTimeoutMilliseconds: Int64 = 5_000
     /// The first pause before connecting again; it doubles with each failure.
     package var reconnectMilliseconds: Int64 = 100

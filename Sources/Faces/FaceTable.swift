@@ -14,10 +14,15 @@ import NIOPosix
 package final class FaceTable: @unchecked Sendable {
     private struct Entry {
         let face: Face
-        let channel: any Channel
-        let progress: FrameProgress
+        let link: FaceLink
         var queuedByteCount = 0
         var lastProgress: NIODeadline
+        /// Over UDP: of a packet that came.
+        var lastReceived: NIODeadline?
+        /// Over UDP: since when nothing came after a packet was sent.
+        var unansweredSince: NIODeadline?
+        /// Over UDP: why its socket could not send.
+        var problem: Failure?
         var isFlushPending = false
         var traffic = FaceTraffic()
     }
@@ -32,11 +37,12 @@ package final class FaceTable: @unchecked Sendable {
     private var entries: [FaceId: Entry] = [:]
     private var connectors: [FaceAddress: FaceConnector] = [:]
     private var listeners: [any Channel] = []
+    private var datagramListeners: [DatagramListener] = []
     private var nextFace: UInt64
     private var isShutDown = false
     /// Of neighbours that connected.
-    private var incomingCount = 0
-    private var incomingCounts: [String: Int] = [:]
+    private var admission: FaceAdmission
+    package internal(set) var datagramCounters = DatagramCounters()
     private var queuedByteCountOfAll = 0
     private var sweep: RepeatedTask?
 
@@ -56,6 +62,7 @@ package final class FaceTable: @unchecked Sendable {
         self.eventLoop = eventLoop
         self.events = events
         self.settings = settings
+        admission = FaceAdmission(settings)
         self.logger = logger
         self.jitter = jitter
         nextFace = firstFace.number
@@ -89,8 +96,8 @@ package final class FaceTable: @unchecked Sendable {
             closeIfStalled(entry)
             return false
         }
-        let channel = entry.channel
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
+        if entry.link.isDatagram, entry.unansweredSince == nil { entry.unansweredSince = .now() }
         entry.queuedByteCount += wire.count
         entry.traffic.packetsSent += 1
         entry.traffic.bytesSent += wire.count
@@ -98,12 +105,7 @@ package final class FaceTable: @unchecked Sendable {
         let needsFlush = !entry.isFlushPending
         entry.isFlushPending = true
         entries[face] = entry
-        // A buffer takes a power of two: in two pieces, a segment with its head takes little more than it has.
-        let head = wire.count - wire.count.largestPowerOfTwo
-        if head > 0 {
-            channel.write(channel.allocator.buffer(bytes: wire[..<head]), promise: nil)
-        }
-        channel.write(channel.allocator.buffer(bytes: wire[head...]))
+        entry.link.write(wire)
             .whenComplete { self.noteWritten(wire.count, on: face, $0) }
         // One flush for all that is sent in this turn of the loop.
         if needsFlush { eventLoop.execute { self.flush(face) } }
@@ -126,12 +128,12 @@ package final class FaceTable: @unchecked Sendable {
     /// keep up.
     package func setReading(_ isReading: Bool, on face: FaceId) {
         eventLoop.preconditionInEventLoop()
-        entries[face]?.channel.setOption(.autoRead, value: isReading).whenFailure { _ in }
+        entries[face]?.link.setReading(isReading)
     }
 
     package func close(_ face: FaceId) {
         eventLoop.preconditionInEventLoop()
-        entries[face]?.channel.close(promise: nil)
+        entries[face]?.link.close()
     }
 
     // MARK: From anywhere
@@ -139,19 +141,16 @@ package final class FaceTable: @unchecked Sendable {
     /// Listens; returns the address with the port that was really bound.
     package func listen(on address: FaceAddress) async throws(Failure) -> FaceAddress {
         do {
-            let channel = try await bind(address).get()
-            let isLate = try await eventLoop.submit {
-                if !self.isShutDown { self.listeners.append(channel) }
-                return self.isShutDown
-            }.get()
-            if isLate {
-                try await channel.close()
-                throw Failure(.cancelled, "the faces are shut down")
-            }
-            guard case .tcp(let host, _) = address, let port = channel.localAddress?.port else {
-                return address
-            }
-            return .tcp(host: host, port: port)
+            let port: Int? =
+                switch address {
+                case .tcp(let host, let port):
+                    try await accept(serverBootstrap(for: address).bind(host: host, port: port))
+                case .udp(let host, let port):
+                    try await listenForDatagrams(host: host, port: port).get()
+                case .unix(let path):
+                    try await accept(bind(to: path, address))
+                }
+            return port.map { address.withPort($0) } ?? address
         } catch {
             throw Failure(transport: error, "cannot listen on \(address)")
         }
@@ -181,12 +180,14 @@ package final class FaceTable: @unchecked Sendable {
             self.sweep = nil
             for connector in self.connectors.values { connector.stop() }
             self.connectors = [:]
-            let channels = self.listeners + self.entries.values.map(\.channel)
+            let channels = self.listeners + self.entries.values.compactMap(\.link.ownChannel)
             self.listeners = []
-            let closed = channels.map { channel in
-                channel.close(promise: nil)
-                return channel.closeFuture
-            }
+            let closed =
+                channels.map { channel in
+                    channel.close(promise: nil)
+                    return channel.closeFuture
+                } + self.datagramListeners.map { $0.stop() }
+            self.datagramListeners = []
             return EventLoopFuture.andAllComplete(closed, on: self.eventLoop)
         }
         do {
@@ -200,10 +201,9 @@ package final class FaceTable: @unchecked Sendable {
 
     /// Nil if there are too many faces already.
     func add(
-        _ channel: any Channel,
+        _ link: FaceLink,
         address: FaceAddress,
-        direction: Face.Direction,
-        progress: FrameProgress
+        direction: Face.Direction
     ) -> FaceId? {
         eventLoop.preconditionInEventLoop()
         guard !isShutDown, direction == .outgoing || admit(address) else { return nil }
@@ -213,12 +213,16 @@ package final class FaceTable: @unchecked Sendable {
                 delay: Self.sweepInterval
             ) { _ in self.closeTheSlow() }
         }
-        let face = Face(id: FaceId(nextFace), address: address, direction: direction)
+        let face = Face(
+            id: FaceId(nextFace),
+            address: address,
+            direction: direction,
+            packetLimit: packetLimit(at: address, direction)
+        )
         nextFace += 1
         entries[face.id] = Entry(
             face: face,
-            channel: channel,
-            progress: progress,
+            link: link,
             lastProgress: .now()
         )
         logger.debug(
@@ -229,42 +233,57 @@ package final class FaceTable: @unchecked Sendable {
         return face.id
     }
 
+    private func packetLimit(at address: FaceAddress, _ direction: Face.Direction) -> Int {
+        guard address.isDatagram else { return PacketFraming.maximumPacketLength }
+        return switch direction {
+        case .incoming: min(settings.datagramAnswerByteCount, Datagram.maximumByteCount)
+        case .outgoing: Datagram.maximumByteCount
+        }
+    }
+
     func received(_ packet: DecodedPacket, on face: FaceId) {
         entries[face]?.traffic.noteReceived(byteCount: packet.wire.count)
         events?.received(packet, on: face)
     }
 
+    /// Of a face over UDP.
+    func noteReceived(on face: FaceId) {
+        entries[face]?.lastReceived = .now()
+        entries[face]?.unansweredSince = nil
+    }
+
     func remove(_ face: FaceId, because failure: Failure?) {
         eventLoop.preconditionInEventLoop()
         guard let entry = entries.removeValue(forKey: face) else { return }
-        if entry.face.direction == .incoming { forget(entry.face.address) }
+        if entry.face.direction == .incoming {
+            admission.forget(entry.face.address)
+        } else if entry.link.isDatagram, entry.lastReceived == nil {
+            connectors[entry.face.address]?.noteSilence()
+        }
         logger.debug(
             "face is down",
             metadata: ["face.id": "\(face)", "packets.dropped": "\(entry.traffic.packetsDropped)"]
         )
-        events?.faceDown(face, because: failure)
+        events?.faceDown(face, because: failure ?? entry.problem)
+    }
+
+    /// - Returns: false if it came too late.
+    func keep(_ listener: DatagramListener) -> Bool {
+        if !isShutDown { datagramListeners.append(listener) }
+        return !isShutDown
     }
 
     // MARK: Leaves
 
     private func admit(_ address: FaceAddress) -> Bool {
-        let count = address.host.map { incomingCounts[$0, default: 0] } ?? 0
-        guard incomingCount < settings.faceCount, count < settings.faceCountPerAddress else {
+        let isAdmitted = admission.admit(address)
+        if !isAdmitted {
             logger.info(
                 "peer turned away: too many faces",
                 metadata: ["face.address": "\(address)"]
             )
-            return false
         }
-        incomingCount += 1
-        if let host = address.host { incomingCounts[host] = count + 1 }
-        return true
-    }
-
-    private func forget(_ address: FaceAddress) {
-        incomingCount -= 1
-        guard let host = address.host, let count = incomingCounts[host] else { return }
-        incomingCounts[host] = count > 1 ? count - 1 : nil
+        return isAdmitted
     }
 
     /// Whoever begins a packet and does not end it keeps memory, and is not of use to anybody.
@@ -273,53 +292,93 @@ package final class FaceTable: @unchecked Sendable {
         let now = NIODeadline.now()
         for entry in entries.values {
             if entry.queuedByteCount > 0 { closeIfStalled(entry) }
-            guard let since = entry.progress.insideSince, since + patience < now else { continue }
-            entry.channel.pipeline.fireErrorCaught(
+            if entry.link.isDatagram { closeIfSilent(entry, now: now) }
+            guard let since = entry.link.insideSince, since + patience < now else { continue }
+            entry.link.fail(
                 Failure(.timedOut, "peer at \(entry.face.address) does not end its packet")
             )
         }
     }
 
+    /// UDP has no end of a connection.
+    private func closeIfSilent(_ entry: Entry, now: NIODeadline) {
+        switch entry.face.direction {
+        case .incoming:
+            let patience =
+                admission.isCrowdedWithDatagrams
+                ? settings.crowdedIdleMilliseconds : settings.idleMilliseconds
+            guard let last = entry.lastReceived, last + .milliseconds(patience) < now else {
+                return
+            }
+            entry.link.close()
+        case .outgoing:
+            let patience = TimeAmount.milliseconds(settings.silenceMilliseconds)
+            guard let since = entry.unansweredSince, since + patience < now else { return }
+            entry.link.fail(Failure(.timedOut, "nothing comes from \(entry.face.address)"))
+        }
+    }
+
     private func flush(_ face: FaceId) {
         entries[face]?.isFlushPending = false
-        entries[face]?.channel.flush()
+        entries[face]?.link.flush()
     }
 
     private func noteWritten(_ byteCount: Int, on face: FaceId, _ result: Result<Void, any Error>) {
         queuedByteCountOfAll -= byteCount
-        guard case .success = result else { return }
+        guard let entry = entries[face] else { return }
         entries[face]?.queuedByteCount -= byteCount
-        entries[face]?.lastProgress = .now()
+        switch result {
+        case .success: entries[face]?.lastProgress = .now()
+        case .failure(let error):
+            // A refusal; what else is wrong with a datagram concerns that one only.
+            guard entry.link.isDatagram, error is IOError else { return }
+            entries[face]?.problem = Failure(
+                transport: error,
+                "face to \(entry.face.address) failed"
+            )
+        }
     }
 
     private func closeIfStalled(_ entry: Entry) {
         let patience = TimeAmount.milliseconds(settings.stallMilliseconds)
         guard entry.lastProgress + patience < .now() else { return }
         let stall = Failure(.timedOut, "peer at \(entry.face.address) takes nothing")
-        entry.channel.pipeline.fireErrorCaught(stall)
+        entry.link.fail(stall)
     }
 
-    private func bind(_ address: FaceAddress) -> EventLoopFuture<any Channel> {
-        switch address {
-        case .tcp(let host, let port):
-            return serverBootstrap(for: address).bind(host: host, port: port)
-        case .unix(let path):
-            // A socket nobody answers on was left behind by a process that was killed.
-            return ClientBootstrap(group: eventLoop).connect(unixDomainSocketPath: path)
-                .flatMap { channel in
-                    channel.close(promise: nil)
-                    let busy = Failure(.busy, "another process listens there")
-                    return self.eventLoop.makeFailedFuture(busy)
-                }
-                .flatMapError { error in
-                    let errno = (error as? IOError)?.errnoCode
-                    guard errno == ECONNREFUSED || errno == ENOENT else {
-                        return self.eventLoop.makeFailedFuture(error)
-                    }
-                    return self.serverBootstrap(for: address)
-                        .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
-                }
+    /// - Returns: the port that was bound, if it has one.
+    private func accept(_ binding: EventLoopFuture<any Channel>) async throws -> Int? {
+        let channel = try await binding.get()
+        let isLate = try await eventLoop.submit {
+            if !self.isShutDown { self.listeners.append(channel) }
+            return self.isShutDown
+        }.get()
+        if isLate {
+            try await channel.close()
+            throw Failure(.cancelled, "the faces are shut down")
         }
+        return channel.localAddress?.port
+    }
+
+    private func bind(
+        to path: String,
+        _ address: FaceAddress
+    ) -> EventLoopFuture<any Channel> {
+        // A socket nobody answers on was left behind by a process that was killed.
+        ClientBootstrap(group: eventLoop).connect(unixDomainSocketPath: path)
+            .flatMap { channel in
+                channel.close(promise: nil)
+                let busy = Failure(.busy, "another process listens there")
+                return self.eventLoop.makeFailedFuture(busy)
+            }
+            .flatMapError { error in
+                let errno = (error as? IOError)?.errnoCode
+                guard errno == ECONNREFUSED || errno == ENOENT else {
+                    return self.eventLoop.makeFailedFuture(error)
+                }
+                return self.serverBootstrap(for: address)
+                    .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
+            }
     }
 
     private func serverBootstrap(for address: FaceAddress) -> ServerBootstrap {
@@ -335,15 +394,13 @@ package final class FaceTable: @unchecked Sendable {
         _ channel: any Channel,
         peerOf listening: FaceAddress
     ) -> EventLoopFuture<Void> {
-        switch listening {
-        case .unix:
+        guard case .tcp = listening else {
             return addHandlers(to: channel, address: listening, direction: .incoming)
-        case .tcp:
-            let peer = channel.remoteAddress
-            let host = peer?.ipAddress ?? "unknown"
-            let address = FaceAddress.tcp(host: host, port: peer?.port ?? 0)
-            return addHandlers(to: channel, address: address, direction: .incoming)
         }
+        let peer = channel.remoteAddress
+        let host = peer?.ipAddress ?? "unknown"
+        let address = FaceAddress.tcp(host: host, port: peer?.port ?? 0)
+        return addHandlers(to: channel, address: address, direction: .incoming)
     }
 
     /// Makes a fresh channel a face once it is active.
@@ -373,9 +430,4 @@ package final class FaceTable: @unchecked Sendable {
         return added.flatMap { channel.setOption(.tcpOption(.tcp_nodelay), value: 1) }
             .flatMap { channel.setOption(.socketOption(.so_keepalive), value: 1) }
     }
-}
-
-extension Int {
-    /// Of a number above 0: the largest power of two that is not above it.
-    fileprivate var largestPowerOfTwo: Int { 1 << (Int.bitWidth - 1 - leadingZeroBitCount) }
 }

@@ -1,0 +1,125 @@
+import CCNx
+import Failures
+import Logging
+import NIOCore
+import NIOPosix
+
+/// A UDP socket that neighbours come to: each address that asks something is a face of its own.
+///
+/// NIO closes a socket on which sending failed, such as to an address that there is no way to. What one
+/// neighbour's address leads to must not end the faces of all: a socket that was not closed by us is
+/// replaced by another one of the same address, and the faces stay.
+///
+/// Concurrency: on the table's event loop, except for the initialiser.
+final class DatagramListener: @unchecked Sendable {
+    private let table: FaceTable
+    private var channel: (any Channel)?
+    private var faces: [SocketAddress: FaceId] = [:]
+    private var isStopped = false
+
+    private static let bindPause = TimeAmount.milliseconds(10)
+
+    init(table: FaceTable) { self.table = table }
+
+    /// - Returns: the address that was bound.
+    func bind(to address: SocketAddress) -> EventLoopFuture<SocketAddress> {
+        table.datagramBootstrap { DatagramListenerHandler(listener: self) }
+            .bind(to: address)
+            .hop(to: table.eventLoop)
+            .flatMapThrowing { channel in
+                guard !self.isStopped else {
+                    channel.close(promise: nil)
+                    throw Failure(.cancelled, "the faces are shut down")
+                }
+                let bound = channel.localAddress ?? address
+                self.channel = channel
+                channel.closeFuture.whenComplete { _ in self.bindAgain(to: bound) }
+                return bound
+            }
+    }
+
+    private func bindAgain(to address: SocketAddress) {
+        channel = nil
+        guard !isStopped else { return }
+        table.logger.warning(
+            "a listening socket is replaced: sending failed",
+            metadata: ["face.address": "\(address)"]
+        )
+        table.eventLoop.scheduleTask(in: Self.bindPause) {
+            self.bind(to: address).whenFailure { _ in self.bindAgain(to: address) }
+        }
+    }
+
+    /// Stops listening, and ends all faces.
+    func stop() -> EventLoopFuture<Void> {
+        isStopped = true
+        for address in Array(faces.keys) { end(address, because: nil) }
+        guard let channel else { return table.eventLoop.makeSucceededVoidFuture() }
+        channel.close(promise: nil)
+        return channel.closeFuture
+    }
+
+    // MARK: For the face table
+
+    func write(_ wire: [UInt8], to address: SocketAddress) -> EventLoopFuture<Void> {
+        guard let channel else {
+            return table.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+        }
+        return channel.write(
+            AddressedEnvelope(
+                remoteAddress: address,
+                data: channel.allocator.buffer(bytes: wire)
+            )
+        )
+    }
+
+    func flush() { channel?.flush() }
+
+    func end(_ address: SocketAddress, because failure: Failure?) {
+        guard let face = faces.removeValue(forKey: address) else { return }
+        table.remove(face, because: failure)
+    }
+
+    // MARK: For the handler
+
+    func received(_ datagram: AddressedEnvelope<ByteBuffer>) {
+        let content = Datagram(Array(datagram.data.readableBytesView))
+        table.count(content, from: datagram.remoteAddress)
+        guard !isStopped, case .packet(let packet) = content else { return }
+        let sender = datagram.remoteAddress
+        guard let face = faces[sender] ?? face(of: sender, content) else {
+            return table.countTurnedAway()
+        }
+        table.receivedDatagram(packet, on: face)
+    }
+
+    /// Nil if nobody is to have one.
+    private func face(of sender: SocketAddress, _ first: Datagram) -> FaceId? {
+        // Nothing can be sent to port 0.
+        guard first.opensFace, let host = sender.ipAddress, let port = sender.port, port > 0 else {
+            return nil
+        }
+        let face = table.add(
+            .shared(self, sender),
+            address: .udp(host: host, port: port),
+            direction: .incoming
+        )
+        faces[sender] = face
+        return face
+    }
+}
+
+private final class DatagramListenerHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    private let listener: DatagramListener
+
+    init(listener: DatagramListener) { self.listener = listener }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        listener.received(unwrapInboundIn(data))
+    }
+
+    /// What went wrong with one neighbour; if it is the end of the socket, that is told by its closing.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+}
