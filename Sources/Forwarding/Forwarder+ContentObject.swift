@@ -18,19 +18,30 @@ extension Forwarder {
             counters.objectsUnsolicited += 1
             return []
         }
-        var waiting: Set<FaceId> = []
+        var waiting: [FaceId: PendingInterest.Origin] = [:]
         for serial in answered {
             guard let entry = remove(serial) else { continue }
             for origin in entry.origins where waits(origin, at: now) && origin.face != face {
-                waiting.insert(origin.face)
+                waiting[origin.face] = origin
             }
         }
-        return [.cache(packet)] + send(packet, to: waiting.sorted())
+        let origins = waiting.values.sorted { $0.face < $1.face }
+        return [.cache(packet)] + send(packet, to: origins)
     }
 
-    mutating func send(_ packet: DecodedPacket, to waiting: [FaceId]) -> [ForwarderAction] {
-        let reachable = waiting.filter { faces[$0] != nil }
-        counters.objectsForwarded += UInt64(reachable.count)
-        return reachable.map { .sendContentObject(packet, to: $0) }
+    /// To each of the faces that wait and carry so large a packet; to the others their Interest is given
+    /// back (RFC 8569 section 10.3.7).
+    mutating func send(
+        _ packet: DecodedPacket,
+        to waiting: [PendingInterest.Origin]
+    ) -> [ForwarderAction] {
+        waiting.flatMap { (origin) -> [ForwarderAction] in
+            guard let face = faces[origin.face] else { return [] }
+            guard packet.wire.count <= face.packetLimit else {
+                return refuse(origin.packet, .mtuTooLarge, to: origin.face)
+            }
+            counters.objectsForwarded += 1
+            return [.sendContentObject(packet, to: origin.face)]
+        }
     }
 }

@@ -118,7 +118,7 @@ extension Forwarder {
         }
         counters.contentStoreHits += 1
         _ = remove(token.serial)
-        return send(object, to: entry.origins.filter { waits($0, at: now) }.map(\.face))
+        return send(object, to: entry.origins.filter { waits($0, at: now) })
     }
 
     /// The content store cannot be asked now: the Interest is given back, to be sent again later.
@@ -276,7 +276,11 @@ extension Forwarder {
     ) -> [ForwarderAction] {
         while let entry = pit[serial], let face = entry.untried.first {
             pit.update(serial) { _ = $0.untried.removeFirst() }
-            guard faces[face] != nil else { continue }
+            guard let limit = faces[face]?.packetLimit else { continue }
+            guard entry.packet.wire.count <= limit else {
+                pit.update(serial) { $0.noteReturn(.mtuTooLarge) }
+                continue
+            }
             pit.update(serial) { $0.noteSent(to: face) }
             faces[face]?.entries.insert(serial)
             counters.interestsForwarded += 1
@@ -332,7 +336,7 @@ extension Forwarder {
             .flatMap { refuse($0.packet, code, to: $0.face) }
     }
 
-    private mutating func refuse(
+    mutating func refuse(
         _ packet: DecodedPacket,
         _ code: ReturnCode,
         to face: FaceId

@@ -33,10 +33,7 @@ extension Forwarder {
         pit.update(serial) { entry in
             // What is too large for one way is not tried on another (section 10.3.3).
             if code == .mtuTooLarge { entry.untried = [] }
-            guard let before = entry.returnCode, before.rank >= code.rank else {
-                entry.returnCode = code
-                return
-            }
+            entry.noteReturn(code)
         }
         return tryNext(serial, otherwise: code, now: now)
     }

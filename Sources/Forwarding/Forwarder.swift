@@ -12,6 +12,8 @@ package import Failures
 package struct Forwarder {
     struct FaceState {
         let scope: FaceScope
+        /// Bytes of the largest packet that it carries.
+        let packetLimit: Int
         /// Entries of the PIT in which the face is an origin or a next hop.
         var entries: Set<UInt64> = []
         /// In how many of them it is an origin.
@@ -49,9 +51,14 @@ package struct Forwarder {
 
     // MARK: Faces and routes
 
-    package mutating func faceUp(_ face: FaceId, scope: FaceScope) {
+    /// - Parameter packetLimit: bytes of the largest packet that the face carries.
+    package mutating func faceUp(
+        _ face: FaceId,
+        scope: FaceScope,
+        packetLimit: Int = PacketFraming.maximumPacketLength
+    ) {
         precondition(faces[face] == nil, "face \(face) is up already")
-        faces[face] = FaceState(scope: scope)
+        faces[face] = FaceState(scope: scope, packetLimit: packetLimit)
     }
 
     /// Forgets the face and its routes. What was asked of it is asked of the next candidate.

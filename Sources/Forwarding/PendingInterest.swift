@@ -42,5 +42,10 @@ struct PendingInterest {
         }
     }
 
+    /// Keeps the most telling of several codes.
+    mutating func noteReturn(_ code: ReturnCode) {
+        guard let before = returnCode, before.rank >= code.rank else { return returnCode = code }
+    }
+
     var isAwaitingAnyone: Bool { nextHops.contains { $0.isAwaited } }
 }
