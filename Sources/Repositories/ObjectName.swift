@@ -12,6 +12,9 @@ package struct ObjectName: Hashable, Sendable {
 
     /// One chunk an object on stream faces: no object is larger.
     package static let streamChunkSize = 32 << 10
+    /// With a name and headers it passes where packets have 1,500 bytes: of a datagram in several fragments the
+    /// loss of one is the loss of all.
+    package static let datagramChunkSize = 1_024
     /// A packet ends at 64 KiB.
     private static let chunkSizeLimit = 64 << 10
     private static let marker = NameSegment.name("@object")

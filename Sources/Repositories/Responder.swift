@@ -13,11 +13,12 @@ internal import Templates
 /// the bytes: whoever knows an id may have them (Docs/Formats.md, "Names on the wire").
 ///
 /// Everything is read from disk and checked against its id on the way out, so a damaged object is
-/// never passed on. Blocking: called away from event loops.
+/// never passed on; one that is asked for in chunks is kept in memory while it goes out. Blocking: called away from event loops.
 package struct Responder: Sendable {
     private let store: LayeredStore
     private let database: StateDatabase
     private let nodeKey: PrivateKey
+    private let recent = RecentObjects()
 
     /// A pointer is believed for as long as it takes to hear of a new version.
     private static let pointerLifetimeMilliseconds: UInt64 = 10_000
@@ -43,8 +44,9 @@ package struct Responder: Sendable {
 
     private func packet(for interest: Interest, now: UInt64) throws(Failure) -> DecodedPacket? {
         if let asked = ObjectName(interest.name) {
-            guard let bytes = try store.localObject(asked.request.id) else { return nil }
-            return try chunk(asked, of: bytes)
+            return try object(asked).flatMap { (bytes) throws(Failure) in
+                try chunk(asked, of: bytes)
+            }
         }
         if let asked = KeyName(interest.name) {
             guard let key = try key(asked.keyId) else { return nil }
@@ -55,6 +57,16 @@ package struct Responder: Sendable {
         let namespace = interest.name.prefix(1)
         guard interest.name == Catalog.name(in: namespace) else { return nil }
         return try pointer(of: namespace, now: now)
+    }
+
+    private func object(_ asked: ObjectName) throws(Failure) -> [UInt8]? {
+        let id = asked.request.id
+        // As many as there are readers come as a whole: those have no use for it.
+        guard asked.chunkSize < ObjectName.streamChunkSize else { return try store.localObject(id) }
+        if let bytes = recent.bytes(of: id) { return bytes }
+        let bytes = try store.localObject(id)
+        if let bytes, bytes.count > asked.chunkSize { recent.insert(id, bytes) }
+        return bytes
     }
 
     private func chunk(_ asked: ObjectName, of bytes: [UInt8]) throws(Failure) -> DecodedPacket? {
