@@ -17,6 +17,10 @@ package struct NodeStatus: Sendable, Codable {
     package var interestsSent: Int
     package var interestsReceived: Int
     package var pendingInterests: Int
+    /// UDP: datagrams that were no packet.
+    package var malformedDatagrams = 0
+    /// UDP: packets from addresses that have no face and got none.
+    package var datagramsTurnedAway = 0
     /// Requests of the kernel that wait for content.
     package var parkedRequests: Int
     package var faces: [FaceReport]

@@ -12,7 +12,7 @@ internal import Forwarding
 /// ```
 /// Peers are asked before repositories; what a peer does not have is asked for elsewhere at once. A
 /// source that stays silent or sends wrong bytes is *benched*: not asked for a while, then with one
-/// Interest. An ask ends by its deadline, whatever state it is in. Times are milliseconds of the caller's
+/// Interest. Sources over UDP are asked for objects in chunks; see FetchScheduler+Chunks. An ask ends by its deadline, whatever state it is in. Times are milliseconds of the caller's
 /// monotonic clock.
 package struct FetchScheduler {
     package typealias SourceId = Int
@@ -46,12 +46,14 @@ package struct FetchScheduler {
         case send(Name, hopLimit: UInt8, to: FaceId)
         /// The object that was answered is for these.
         case deliver([Request])
+        /// The object of this name, put together from chunks and checked, is for these.
+        case deliverAssembled([Request], Name, [UInt8])
         case fail([Request], Failure)
         /// A source is not asked until then: for the log.
         case bench(SourceId, because: String, until: UInt64)
     }
 
-    private struct Ask {
+    struct Ask {
         let name: Name
         var mayPeersAnswer: Bool
         /// The wishes of all who want it; nil once somebody wants it from anywhere.
@@ -70,29 +72,37 @@ package struct FetchScheduler {
         var isRepeated = false
         /// The last thing that went wrong.
         var problem: Failure?
+        /// Of an ask for a chunk.
+        var place: ChunkPlace?
+        var triesCount = 0
+        /// What has come of an object in chunks, and is asked for.
+        var assembling: Assembling?
     }
 
-    private enum State: Equatable {
+    enum State: Equatable {
         /// For a face to come up.
         case waiting
         case queued(SourceId)
         case inFlight(SourceId, sent: UInt64)
+        /// Its chunks are queued or in flight.
+        case assembling(SourceId)
         /// Until its timer: everybody is benched or busy.
         case paused
     }
 
-    private var sourcesById: [SourceId: FetchSource] = [:]
+    let cutting: ObjectCutting?
+    var sourcesById: [SourceId: FetchSource] = [:]
     private var sourceOfFace: [FaceId: SourceId] = [:]
-    private var asks: [UInt64: Ask] = [:]
-    private var serialOfName: [Name: UInt64] = [:]
-    private var nextSerial: UInt64 = 1
+    var asks: [UInt64: Ask] = [:]
+    var serialOfName: [Name: UInt64] = [:]
+    var nextSerial: UInt64 = 1
     private var timers = TimerHeap()
-    private var actions: [Action] = []
+    var actions: [Action] = []
     private var peerTurn = 0
 
     /// A face of a route that does not come up in this time has nobody at its end.
     private static let connectPatience: UInt64 = 3_000
-    private static let busyPause: UInt64 = 50
+    static let busyPause: UInt64 = 50
     /// Peers asked for one object before a repository is.
     private static let peerCount = 2
     /// A peer that has less than this part of what it was asked for is asked for one in 16.
@@ -100,7 +110,8 @@ package struct FetchScheduler {
     private static let wrongAnswersFromOne = 2
     private static let toleratedStaleTimers = 4_096
 
-    package init() {}
+    /// - Parameter cutting: how objects are asked for in chunks; nil: they never are.
+    package init(cutting: ObjectCutting? = nil) { self.cutting = cutting }
 
     package var sources: [SourceId: FetchSource] { sourcesById }
     package var askCount: Int { asks.count }
@@ -108,7 +119,7 @@ package struct FetchScheduler {
     /// When to call ``tick(now:)`` next; may be early, never late.
     package var nextWake: UInt64? { timers.first?.time }
 
-    private mutating func takeActions() -> [Action] {
+    mutating func takeActions() -> [Action] {
         defer { actions = [] }
         return actions
     }
@@ -120,10 +131,11 @@ extension FetchScheduler {
     package mutating func addSource(
         _ id: SourceId,
         label: String,
-        kind: FetchSource.Kind
+        kind: FetchSource.Kind,
+        isDatagram: Bool = false
     ) {
         precondition(sourcesById[id] == nil, "source \(id) is known already")
-        sourcesById[id] = FetchSource(label: label, kind: kind)
+        sourcesById[id] = FetchSource(label: label, kind: kind, isDatagram: isDatagram)
     }
 
     package mutating func removeSource(_ id: SourceId, now: UInt64) -> [Action] {
@@ -154,6 +166,7 @@ extension FetchScheduler {
                 leave(id)
                 asks[serial]?.isRepeated = true
             }
+            abandonChunks(serial)
             if ask.state != .waiting, ask.state != .paused {
                 asks[serial]?.state = .paused
                 asks[serial]?.problem = Failure(
@@ -169,9 +182,11 @@ extension FetchScheduler {
 
     /// True for what waits, which may have found somebody, and for what is asked of one that is not on the way to it.
     private func mustMove(_ ask: Ask) -> Bool {
-        switch ask.state {
+        // A chunk goes with its object.
+        guard ask.place == nil else { return false }
+        return switch ask.state {
         case .waiting, .paused: true
-        case .queued(let id), .inFlight(let id, _): !mayAsk(id, for: ask)
+        case .queued(let id), .inFlight(let id, _), .assembling(let id): !mayAsk(id, for: ask)
         }
     }
 
@@ -199,7 +214,9 @@ extension FetchScheduler {
         sourcesById[id]?.noteFace(face)
         sourceOfFace[face] = id
         for (serial, ask) in asks.sorted(by: { $0.key < $1.key })
-        where ask.state == .waiting || ask.state == .paused { assign(serial, now: now) }
+        where ask.place == nil && (ask.state == .waiting || ask.state == .paused) {
+            assign(serial, now: now)
+        }
         return takeActions()
     }
 
@@ -216,13 +233,16 @@ extension FetchScheduler {
         sourcesById[id]?.face = nil
         sourcesById[id]?.window.inFlight = 0
         _ = sourcesById[id]?.lanes.removeAll()
+        _ = sourcesById[id]?.chunkLanes.removeAll()
         let label = sourcesById[id]?.label ?? ""
-        for (serial, ask) in asks.sorted(by: { $0.key < $1.key }) {
+        let lost = Failure(.unavailable, "the connection to \(label) was lost")
+        abandonAll(of: id, because: lost, now: now)
+        for (serial, ask) in asks.sorted(by: { $0.key < $1.key }) where ask.place == nil {
             switch ask.state {
             case .queued(id): break
             case .inFlight(id, _):
                 asks[serial]?.isRepeated = true
-                asks[serial]?.problem = Failure(.unavailable, "the connection to \(label) was lost")
+                asks[serial]?.problem = lost
             default: continue
             }
             assign(serial, now: now)
@@ -289,13 +309,14 @@ extension FetchScheduler {
     private mutating func promote(_ serial: UInt64, to lane: FetchLane, now: UInt64) {
         guard let ask = asks[serial], lane < ask.lane else { return }
         asks[serial]?.lane = lane
+        promoteChunks(serial, to: lane, now: now)
         guard case .queued(let id) = ask.state else { return }
         sourcesById[id]?.lanes.append(serial, to: lane)
         dispatch(id, now: now)
     }
 
     /// Finds who is asked next.
-    private mutating func assign(_ serial: UInt64, now: UInt64) {
+    mutating func assign(_ serial: UInt64, now: UInt64) {
         guard let ask = asks[serial] else { return }
         let plan = plan(for: ask, now: now)
         guard !plan.isEmpty else { return waitForAFace(serial, ask, now: now) }
@@ -311,7 +332,8 @@ extension FetchScheduler {
                 Failure(
                     .noSource,
                     "no node that can be reached has \(ask.name)",
-                    hint: "publish it anew, or add a route to a node that has it"
+                    hint: "publish it anew, or add a route to a node that has it",
+                    cause: ask.problem?.kind == .tooLarge ? ask.problem : nil
                 ),
                 now: now
             )
@@ -382,22 +404,24 @@ extension FetchScheduler {
         return only.contains { sourcesById[$0] != nil }
     }
 
-    private mutating func pause(_ serial: UInt64, until: UInt64, now: UInt64) {
+    mutating func pause(_ serial: UInt64, until: UInt64, now: UInt64) {
         guard let ask = asks[serial] else { return }
         asks[serial]?.state = .paused
         setTimer(serial, at: min(max(until, now + 1), ask.deadline))
     }
 
     /// Sends what waits for a source, as far as its window goes.
-    private mutating func dispatch(_ id: SourceId, now: UInt64) {
+    mutating func dispatch(_ id: SourceId, now: UInt64) {
         for lane in FetchLane.allCases {
             while let source = sourcesById[id], let face = source.face,
                 source.window.hasRoom(isForBackground: lane == .hydration),
-                let serial = sourcesById[id]?.lanes.popFirst(lane)
+                let serial = sourcesById[id]?.popFirst(lane)
             {
                 guard let ask = asks[serial], ask.state == .queued(id), ask.lane == lane else {
                     continue
                 }
+                // The next in turn are then its chunks.
+                if ask.place == nil, beginChunks(serial, ask, of: id) { continue }
                 send(serial, ask, to: id, face, now: now)
             }
         }
@@ -488,11 +512,22 @@ extension FetchScheduler {
         guard let serial = serialOfName[name], let ask = asks[serial],
             case .inFlight(let id, _) = ask.state
         else { return [] }
+        if let place = ask.place {
+            chunkReturned(serial, place, code, of: id, now: now)
+            return takeActions()
+        }
         leave(id)
         asks[serial]?.state = .paused
         let label = sourcesById[id]?.label ?? ""
         switch code {
-        case .noRoute, .hopLimitExceeded:
+        case .noRoute, .hopLimitExceeded, .mtuTooLarge:
+            if code == .mtuTooLarge {
+                asks[serial]?.problem = Failure(
+                    .tooLarge,
+                    "\(name) is too large for the datagrams of \(label)",
+                    hint: "ask over tcp:"
+                )
+            }
             sourcesById[id]?.noteMiss(now: now)
             asks[serial]?.missed.insert(id)
             assign(serial, now: now)
@@ -523,6 +558,7 @@ extension FetchScheduler {
     }
 
     private mutating func timerFired(_ serial: UInt64, _ ask: Ask, now: UInt64) {
+        if let place = ask.place { return chunkTimerFired(serial, ask, place, now: now) }
         if case .inFlight(let id, _) = ask.state {
             leave(id)
             let label = sourcesById[id]?.label ?? ""
@@ -550,7 +586,11 @@ extension FetchScheduler {
             )
         }
         // Somebody joined since, and waits longer.
-        if now < ask.deadline, case .queued = ask.state { setTimer(serial, at: ask.deadline) }
+        switch ask.state {
+        case .queued, .assembling:
+            if now < ask.deadline { setTimer(serial, at: ask.deadline) }
+        default: break
+        }
         guard now >= ask.deadline, let ask = asks[serial] else { return }
         fail(
             serial,
@@ -560,12 +600,12 @@ extension FetchScheduler {
     }
 
     /// Its Interest is not counted any more.
-    private mutating func leave(_ id: SourceId) {
+    mutating func leave(_ id: SourceId) {
         guard let inFlight = sourcesById[id]?.window.inFlight, inFlight > 0 else { return }
         sourcesById[id]?.window.inFlight = inFlight - 1
     }
 
-    private mutating func bench(_ id: SourceId, because reason: String, now: UInt64) {
+    mutating func bench(_ id: SourceId, because reason: String, now: UInt64) {
         guard let source = sourcesById[id] else { return }
         actions.append(.bench(id, because: reason, until: source.benchedUntil))
         // Those who wait for it go to others, or wait for the end of it.
@@ -575,6 +615,8 @@ extension FetchScheduler {
             }
             assign(serial, now: now)
         }
+        _ = sourcesById[id]?.chunkLanes.removeAll()
+        abandonAll(of: id, because: nil, now: now)
     }
 
     private mutating func fail(_ serial: UInt64, _ failure: Failure, now: UInt64) {
@@ -582,17 +624,21 @@ extension FetchScheduler {
         if !ask.requests.isEmpty { actions.append(.fail(ask.requests, failure)) }
     }
 
-    private mutating func end(_ serial: UInt64, now: UInt64) -> Ask? {
+    mutating func end(_ serial: UInt64, now: UInt64) -> Ask? {
+        abandonChunks(serial)
         guard let ask = asks.removeValue(forKey: serial) else { return nil }
         serialOfName[ask.name] = nil
-        if case .inFlight(let id, _) = ask.state {
+        switch ask.state {
+        case .inFlight(let id, _):
             leave(id)
             dispatch(id, now: now)
+        case .assembling(let id): dispatch(id, now: now)
+        default: break
         }
         return ask
     }
 
-    private mutating func setTimer(_ serial: UInt64, at time: UInt64) {
+    mutating func setTimer(_ serial: UInt64, at time: UInt64) {
         guard asks[serial]?.timer != time else { return }
         asks[serial]?.timer = time
         timers.insert(TimerHeap.Item(time: time, serial: serial))

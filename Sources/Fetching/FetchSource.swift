@@ -24,9 +24,15 @@ package struct FetchSource: Sendable {
     /// How messages call it: its address.
     package let label: String
     package private(set) var kind: Kind
+    /// Its packets are small, and may be lost: it is asked for objects in chunks.
+    let isDatagram: Bool
     var face: FaceId?
     var window: SourceWindow
     var lanes = FetchLanes()
+    /// Asks for chunks of objects whose turn has come.
+    var chunkLanes = FetchLanes()
+    /// Of the last object that came.
+    private var lastChunkCount = 1
     /// Not asked before this time.
     var benchedUntil: UInt64 = 0
     private var isBenchedForWrongBytes = false
@@ -47,21 +53,23 @@ package struct FetchSource: Sendable {
         package var wrongObjects = 0
     }
 
-    init(label: String, kind: Kind) {
+    init(label: String, kind: Kind, isDatagram: Bool = false) {
         self.label = label
         self.kind = kind
-        window = SourceWindow(timeouts: Self.timeouts(kind))
+        self.isDatagram = isDatagram
+        window = SourceWindow(timeouts: Self.timeouts(kind, isDatagram))
     }
 
-    /// A peer that takes long is no help: there is a repository to ask.
-    private static func timeouts(_ kind: Kind) -> ClosedRange<UInt64> {
-        kind == .peer ? 20...250 : 100...2_000
+    /// A peer that takes long is no help: there is a repository to ask. What is lost over UDP comes from
+    /// nowhere else until it is asked for again.
+    private static func timeouts(_ kind: Kind, _ isDatagram: Bool) -> ClosedRange<UInt64> {
+        (kind == .peer || isDatagram ? 20 : 100)...(kind == .peer ? 250 : 2_000)
     }
 
     /// Becomes the way to something else.
     mutating func take(_ kind: Kind) {
         self.kind = kind
-        window.timeouts = Self.timeouts(kind)
+        window.timeouts = Self.timeouts(kind, isDatagram)
     }
 
     package var isUp: Bool { face != nil }
@@ -81,17 +89,41 @@ package struct FetchSource: Sendable {
             .max { ($0.length, $1.cost) < ($1.length, $0.cost) }
     }
 
+    /// Chunks of an object that are asked for at once: as many as the last one had, as most of a template are
+    /// alike. Who often has nothing is asked for the first.
+    var expectedChunkCount: Int { hitRate > 0.5 ? lastChunkCount : 1 }
+
+    /// What is begun comes first.
+    mutating func popFirst(_ lane: FetchLane) -> UInt64? {
+        chunkLanes.popFirst(lane) ?? lanes.popFirst(lane)
+    }
+
     // MARK: What it did
 
     private mutating func noteHit(_ isHit: Bool) { hitRate += ((isHit ? 1 : 0) - hitRate) / 16 }
 
     mutating func noteObject(byteCount: Int, roundTrip: UInt64?, now: UInt64) {
-        counters.objects += 1
+        noteChunk(byteCount: byteCount, roundTrip: roundTrip, now: now)
+        noteWhole()
+    }
+
+    mutating func noteChunk(byteCount: Int, roundTrip: UInt64?, now: UInt64) {
         counters.bytes += byteCount
         window.noteAnswer(roundTrip: roundTrip)
-        noteHit(true)
         lastHeard = now
-        (silentInARow, wrongInARow, benchCount) = (0, 0, 0)
+        silentInARow = 0
+    }
+
+    /// All of its chunks have come, and are right.
+    mutating func noteWholeObject(chunkCount: Int) {
+        lastChunkCount = chunkCount
+        noteWhole()
+    }
+
+    private mutating func noteWhole() {
+        counters.objects += 1
+        noteHit(true)
+        (wrongInARow, benchCount) = (0, 0)
     }
 
     mutating func noteMiss(now: UInt64) {
@@ -102,8 +134,11 @@ package struct FetchSource: Sendable {
     }
 
     /// - Returns: true if it is not asked for a while.
-    mutating func noteTimeout(now: UInt64) -> Bool {
+    ///
+    /// - Parameter backsOff: waits longer for the next ones, since nobody else is asked for them.
+    mutating func noteTimeout(now: UInt64, backsOff: Bool = false) -> Bool {
         counters.timeouts += 1
+        if backsOff { window.backOff(now: now) }
         window.noteLoss(now: now)
         silentInARow += 1
         guard silentInARow >= 3, now >= lastHeard + max(1_000, 3 * window.timeout) else {

@@ -8,6 +8,7 @@ struct SourceWindow {
     private static let largest = 192.0
     private static let smallest = 2.0
     private static let initial = 32.0
+    private static let doublingLimit: UInt64 = 6
 
     var timeouts: ClosedRange<UInt64>
     private var size = initial
@@ -15,6 +16,9 @@ struct SourceWindow {
     private var smoothed: Double?
     private var variation = 0.0
     private var lastCut: UInt64 = 0
+    /// The time-out is so many times doubled.
+    private var doublings: UInt64 = 0
+    private var lastDoubling: UInt64 = 0
     var inFlight = 0
 
     init(timeouts: ClosedRange<UInt64>) { self.timeouts = timeouts }
@@ -31,13 +35,14 @@ struct SourceWindow {
     var timeout: UInt64 {
         guard let smoothed else { return timeouts.upperBound }
         let wanted = UInt64(smoothed + max(4 * variation, 10))
-        return min(max(wanted, timeouts.lowerBound), timeouts.upperBound)
+        return min(max(wanted, timeouts.lowerBound) << doublings, timeouts.upperBound)
     }
 
     /// - Parameter roundTrip: of an Interest that was sent once; else whose answer it is is not known.
     mutating func noteAnswer(roundTrip: UInt64?) {
         size = min(size + (size < threshold ? 1 : 1 / size), Self.largest)
         guard let roundTrip else { return }
+        doublings = 0
         let sample = Double(roundTrip)
         guard let before = smoothed else {
             smoothed = sample
@@ -53,6 +58,14 @@ struct SourceWindow {
         lastCut = now
         threshold = max(size / 2, Self.smallest)
         size = threshold
+    }
+
+    /// An answer stayed out: round trips may be longer now, of which nothing is known while all are asked for
+    /// again (RFC 6298 section 5.5). Once for all that were in flight.
+    mutating func backOff(now: UInt64) {
+        guard now >= lastDoubling + timeout else { return }
+        lastDoubling = now
+        doublings = min(doublings + 1, Self.doublingLimit)
     }
 
     /// After a silence: one Interest finds out whether somebody is there again.

@@ -488,6 +488,8 @@ package final class NodeOperations: Sendable {
         )
         status.transit = transit?.report
         (status.kept, status.keptProblem) = try keptReport()
+        status.malformedDatagrams = report?.datagrams.malformed ?? 0
+        status.datagramsTurnedAway = report?.datagrams.turnedAway ?? 0
         return status
     }
 

@@ -12,13 +12,13 @@ internal import Store
 struct OwnRequests {
     typealias Completion = @Sendable (Result<Answer, Failure>) -> Void
 
-    /// What came, with the packet it came in.
+    /// What came, with the packet it came in; nil for an object that came in several, which are not signed.
     struct Answer: Sendable {
         let object: ContentObject
-        let packet: DecodedPacket
+        let packet: DecodedPacket?
     }
 
-    var scheduler = FetchScheduler()
+    var scheduler = FetchScheduler(cutting: .datagrams)
     fileprivate var completions: [FetchScheduler.Request: Completion] = [:]
     /// What goes with the Interests for some names.
     fileprivate var payloads: [Name: [UInt8]] = [:]
@@ -27,6 +27,25 @@ struct OwnRequests {
     fileprivate var hasEnded = false
     /// How long a neighbour keeps an Interest; longer than any time-out after which it is sent again.
     fileprivate static let lifetimeMilliseconds: UInt64 = 4_000
+}
+
+extension ObjectCutting {
+    /// Objects by their ids, for faces over UDP.
+    fileprivate static let datagrams = ObjectCutting(
+        chunkSize: ObjectName.datagramChunkSize,
+        chunkCountLimit: ObjectName.streamChunkSize / ObjectName.datagramChunkSize,
+        chunkName: { name, chunk in
+            guard let object = ObjectName(name), object == ObjectName(object.request) else {
+                return nil
+            }
+            return ObjectName(
+                object.request,
+                chunkSize: ObjectName.datagramChunkSize,
+                chunk: chunk
+            ).name
+        },
+        isRight: { name, bytes in ObjectName(name)?.request.id == ObjectId(of: bytes) }
+    )
 }
 
 extension PacketExchange {
@@ -139,6 +158,17 @@ extension PacketExchange {
     /// - Parameter face: where it came from; nil if it was here.
     func received(_ object: ContentObject, in packet: DecodedPacket, from face: FaceId?) {
         guard let name = object.name else { return }
+        if own.scheduler.isChunk(name) {
+            return carryOut(
+                own.scheduler.answeredChunk(
+                    name,
+                    object.payload,
+                    last: object.endChunkNumber,
+                    from: face,
+                    now: now
+                )
+            )
+        }
         var isRight = true
         if let asked = ObjectName(name) {
             isRight = ObjectId(of: object.payload) == asked.request.id
@@ -165,6 +195,12 @@ extension PacketExchange {
                 send(name, hopLimit: hopLimit, to: face)
             case .deliver(let requests):
                 guard let answer else { break }
+                for request in requests {
+                    own.completions.removeValue(forKey: request)?(.success(answer))
+                }
+            case .deliverAssembled(let requests, let name, let bytes):
+                let object = ContentObject(name: name, payload: bytes)
+                let answer = OwnRequests.Answer(object: object, packet: nil)
                 for request in requests {
                     own.completions.removeValue(forKey: request)?(.success(answer))
                 }

@@ -69,7 +69,7 @@ extension PacketExchange {
     }
 
     private func addSource(at address: FaceAddress, _ kind: FetchSource.Kind) {
-        let id = addSource(label: address.description, kind: kind)
+        let id = addSource(address, kind)
         sourceIds[address] = id
         guard let face = outgoingFace(to: address) else { return }
         carryOut(own.scheduler.faceUp(face.id, of: id, now: now))

@@ -68,13 +68,21 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         let table = routes.table
         for address in table.addresses {
             guard let kind = table.kind(of: address) else { continue }
-            sourceIds[address] = addSource(label: address.description, kind: kind)
+            sourceIds[address] = addSource(address, kind)
         }
     }
 
-    func addSource(label: String, kind: FetchSource.Kind) -> FetchScheduler.SourceId {
+    func addSource(
+        _ address: FaceAddress,
+        _ kind: FetchSource.Kind
+    ) -> FetchScheduler.SourceId {
         defer { nextSource += 1 }
-        own.scheduler.addSource(nextSource, label: label, kind: kind)
+        own.scheduler.addSource(
+            nextSource,
+            label: address.description,
+            kind: kind,
+            isDatagram: address.isDatagram
+        )
         return nextSource
     }
 
@@ -128,7 +136,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     func source(on face: FaceId) async -> FetchScheduler.SourceId? {
         try? await loop.submit {
             guard let address = self.address(of: face) else { return nil }
-            let id = self.addSource(label: address.description, kind: .repository([]))
+            let id = self.addSource(address, .repository([]))
             self.carryOut(self.own.scheduler.faceUp(face, of: id, now: self.now))
             return id
         }.get()
@@ -197,7 +205,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     // MARK: Faces
 
     func faceUp(_ face: Face) {
-        forwarder.faceUp(face.id, scope: face.scope)
+        forwarder.faceUp(face.id, scope: face.scope, packetLimit: face.packetLimit)
         guard case .outgoing = face.direction else { return }
         if let source = sourceIds[face.address] {
             carryOut(own.scheduler.faceUp(face.id, of: source, now: now))
@@ -334,6 +342,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         var faces: [Face]
         var pendingInterests: Int
         var counters: ForwarderCounters
+        var datagrams: DatagramCounters
         var sources: [NodeStatus.SourceReport]
     }
 
@@ -343,6 +352,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 faces: self.table?.faces ?? [],
                 pendingInterests: self.forwarder.pendingInterestCount,
                 counters: self.forwarder.counters,
+                datagrams: self.table?.datagramCounters ?? DatagramCounters(),
                 sources: self.sourceReports
             )
         }.get()

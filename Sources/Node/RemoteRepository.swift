@@ -151,7 +151,10 @@ struct RemoteRepository: PublishDestination {
 
     // MARK: Who is at the other end
 
-    private func check(_ answer: DecodedPacket, about prefix: Name) async throws(Failure) {
+    private func check(_ answer: DecodedPacket?, about prefix: Name) async throws(Failure) {
+        guard let answer else {
+            throw Failure(.untrusted, "what came from \(address) is not signed")
+        }
         if let key = keyInUse.key.withLock(\.self) {
             do throws(Failure) {
                 try ValidationCheck.verify(answer, expecting: key)
