@@ -198,7 +198,7 @@ let package = Package(
         .testTarget(
             name: "FacesTests",
             dependencies: [
-                "CCNx", "Faces", "Failures",
+                "CCNx", "Faces", "Failures", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

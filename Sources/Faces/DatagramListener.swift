@@ -13,7 +13,7 @@ import NIOPosix
 /// Concurrency: on the table's event loop, except for the initialiser.
 final class DatagramListener: @unchecked Sendable {
     private let table: FaceTable
-    private var channel: (any Channel)?
+    private(set) var channel: (any Channel)?
     private var faces: [SocketAddress: FaceId] = [:]
     private var isStopped = false
 

@@ -37,7 +37,7 @@ package final class FaceTable: @unchecked Sendable {
     private var entries: [FaceId: Entry] = [:]
     private var connectors: [FaceAddress: FaceConnector] = [:]
     private var listeners: [any Channel] = []
-    private var datagramListeners: [DatagramListener] = []
+    private(set) var datagramListeners: [DatagramListener] = []
     private var nextFace: UInt64
     private var isShutDown = false
     /// Of neighbours that connected.
@@ -413,7 +413,7 @@ package final class FaceTable: @unchecked Sendable {
             let progress = FrameProgress()
             let framing = ByteToMessageHandler(
                 PacketFrameDecoder(
-                    maximumPacketLength: settings.maximumPacketLength,
+                    framer: PacketFramer(maximumPacketLength: settings.maximumPacketLength),
                     progress: progress
                 )
             )

@@ -1,28 +1,41 @@
 import CCNx
-import NIOCore
+package import Failures
+package import NIOCore
 
 /// Cuts a stream into packets by their PacketLength. Keeps less than one packet, and gives up at the
-/// first header that cannot be followed, because nothing after it can be found again.
+/// first header that cannot be followed, because nothing after it can be found again. No I/O, no clock.
+package struct PacketFramer: Sendable {
+    private let maximumPacketLength: Int
+
+    package init(maximumPacketLength: Int) { self.maximumPacketLength = maximumPacketLength }
+
+    /// - Parameter buffer: what has come and was not taken yet; a whole packet is taken from it.
+    /// - Returns: nil until more has come.
+    package func nextPacket(from buffer: inout ByteBuffer) throws(Failure) -> [UInt8]? {
+        guard let header = buffer.getInteger(at: buffer.readerIndex, as: UInt64.self) else {
+            return nil
+        }
+        let packetLength = try PacketFraming.packetLength(
+            header: header,
+            maximum: maximumPacketLength
+        )
+        return buffer.readBytes(length: packetLength)
+    }
+}
+
+/// Hands on the packets of a stream as they are complete.
 struct PacketFrameDecoder: ByteToMessageDecoder {
     typealias InboundOut = [UInt8]
 
-    let maximumPacketLength: Int
+    let framer: PacketFramer
     let progress: FrameProgress
 
     mutating func decode(
         context: ChannelHandlerContext,
         buffer: inout ByteBuffer
     ) throws -> DecodingState {
-        guard let header = buffer.getInteger(at: buffer.readerIndex, as: UInt64.self) else {
+        guard let bytes = try framer.nextPacket(from: &buffer) else {
             progress.note(isInside: buffer.readableBytes > 0)
-            return .needMoreData
-        }
-        let packetLength = try PacketFraming.packetLength(
-            header: header,
-            maximum: maximumPacketLength
-        )
-        guard let bytes = buffer.readBytes(length: packetLength) else {
-            progress.note(isInside: true)
             return .needMoreData
         }
         progress.note(isInside: false)

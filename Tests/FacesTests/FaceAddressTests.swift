@@ -10,6 +10,9 @@ import Testing
         ("tcp:[::1]:9000", .tcp(host: "::1", port: 9000)),
         ("tcp:[fe80::1%eth0]", .tcp(host: "fe80::1%eth0", port: 9695)),
         ("tcp:localhost:0", .tcp(host: "localhost", port: 0)),
+        ("udp:127.0.0.1:9000", .udp(host: "127.0.0.1", port: 9000)),
+        ("udp:repo.mycorp.com", .udp(host: "repo.mycorp.com", port: 9695)),
+        ("udp:[::1]", .udp(host: "::1", port: 9695)),
         ("unix:/run/x.sock", .unix(path: "/run/x.sock")),
     ])
     func areRead(_ text: String, _ address: FaceAddress) throws {
@@ -18,7 +21,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "tcp", "tcp:", "tcp::9695", "udp:host:1", "tcp:::1", "tcp:::1:9695", "tcp:[::1",
+        "", "tcp", "tcp:", "tcp::9695", "quic:host:1", "udp:", "udp::1", "udp:host:0x1",
+        "udp:::1", "tcp:::1", "tcp:::1:9695", "tcp:[::1",
         "tcp:[]:1", "tcp:host:",
         "tcp:host:x", "tcp:host:65536", "tcp:host:-1", "tcp:host:+1", "tcp:[::1]9695", "tcp:a b",
         "tcp:a/b",
@@ -31,5 +35,6 @@ import Testing
     @Test func areOfThisMachineOnlyIfTheyAreUnixSockets() {
         #expect(FaceAddress.unix(path: "/x").scope == .local)
         #expect(FaceAddress.tcp(host: "127.0.0.1", port: 1).scope == .remote)
+        #expect(FaceAddress.udp(host: "127.0.0.1", port: 1).scope == .remote)
     }
 }

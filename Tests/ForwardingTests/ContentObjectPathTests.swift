@@ -128,6 +128,36 @@ import Testing
         #expect(scene.forwarder.isAtRest)
     }
 
+    @Test func isGivenBackToFacesThatDoNotCarrySoLargeAPacket() throws {
+        var scene = try scene()
+        let narrow = FaceId(5)
+        scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
+        let interest = try Scene.interest(a)
+        for face in [narrow, Scene.consumer] { _ = scene.receive(interest, from: face) }
+        let large = try Scene.object(a, payload: String(repeating: "x", count: 200))
+        let actions = scene.receive(large, from: Scene.upstream)
+        #expect(actions.objectsTo == [Scene.consumer])
+        #expect(actions.returns == [.mtuTooLarge])
+        #expect(actions.returnsTo == [narrow])
+        #expect(scene.forwarder.isAtRest)
+        // Out of the content store, too.
+        guard
+            case .lookUpContent(let token, _)? = scene.forwarder.receive(
+                interest,
+                from: narrow,
+                now: scene.now
+            ).first
+        else {
+            Issue.record("the content store is not asked")
+            return
+        }
+        let answer = scene.forwarder.contentStoreAnswered(token, with: large, now: scene.now)
+        #expect(answer.returns == [.mtuTooLarge])
+        _ = scene.receive(interest, from: narrow)
+        let small = try Scene.object(a)
+        #expect(scene.receive(small, from: Scene.upstream).objectsTo == [narrow])
+    }
+
     @Test func isHashedOnlyIfAnInterestDependsOnIt() throws {
         var forwarder = Forwarder { packet in
             Issue.record("hashed for nothing")

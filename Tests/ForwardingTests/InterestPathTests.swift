@@ -328,6 +328,23 @@ import Testing
         }
     }
 
+    @Test func goesToTheNextHopThatCarriesSoLargeAPacket() throws {
+        var scene = Scene()
+        let narrow = FaceId(5)
+        let interest = try Scene.interest("ccnx:/mycorp.com/" + String(repeating: "x", count: 200))
+        scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
+        try scene.route("ccnx:/", to: narrow)
+        let actions = scene.receive(interest, from: Scene.consumer)
+        #expect(actions.interestsTo.isEmpty && actions.returns == [.mtuTooLarge])
+        try scene.route("ccnx:/", to: Scene.upstream, cost: 9)
+        #expect(scene.receive(interest, from: Scene.consumer).interestsTo == [Scene.upstream])
+        // What a narrow face could not carry is the better reason.
+        #expect(
+            try scene.giveBack(interest, .noRoute, from: Scene.upstream).returns == [.mtuTooLarge]
+        )
+        #expect(scene.receive(try Scene.interest(a), from: Scene.consumer).interestsTo == [narrow])
+    }
+
     @Test func boundsTheBytesThePITKeeps() throws {
         var limits = ForwarderLimits()
         let size = try Scene.interest("ccnx:/n/0").wire.count

@@ -153,6 +153,26 @@ struct ResponderTests {
         #expect(try object(responder, Self.interest(whole)) != nil)
     }
 
+    @Test func readsAnObjectOnceForAllItsChunks() async throws {
+        let (scene, responder) = try await scene()
+        let segment = SparseImage.bytes(2)
+        let id = ObjectId(of: segment)
+        func chunk(_ number: Int) throws -> [UInt8]? {
+            try object(responder, Self.interest(id, chunkSize: 1_024, chunk: number))?.payload
+        }
+        #expect(try chunk(0) == Array(segment[..<1_024]))
+        // Whoever reads it now finds other bytes.
+        let place = try #require(try scene.store.published.places(of: [id])[0])
+        let directory = "\(scene.store.published.directory)/images"
+        let name = try #require(try FileTree.names(in: directory).first { $0.hasSuffix(".img") })
+        let file = try File("\(directory)/\(name)", .readWrite)
+        try file.write([0xff, 0xff].span, at: place.position * 4096 + 77)
+        for number in 1..<4 {
+            #expect(try chunk(number) == Array(segment[number * 1_024..<(number + 1) * 1_024]))
+        }
+        #expect(try object(responder, Self.interest(id)) == nil)
+    }
+
     @Test func pointsAtTheCatalogAndSignsThePointer() async throws {
         let (scene, responder) = try await scene()
         var interest = Interest(name: Catalog.name(in: PublishingScene.namespace))
