@@ -3,7 +3,7 @@
 # dripping, or not at all; the repository killed and started again; its old catalog played back. Whatever comes, a
 # read gives the right bytes or an error with its cause, in bounded time; never other bytes, never nothing for ever.
 #
-#   SECTIONS      clean delay loss duplicate drip flip swap truncate reset stall mixed restart replay refuse
+#   SECTIONS      clean delay loss duplicate drip flip swap truncate reset stall mixed restart replay udp refuse
 #   READ_SECONDS  that a read of a whole disk may take, with whatever is done to it (60)
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-disks.sh"
 
@@ -32,7 +32,7 @@ listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 start_repository() {
     # Not by at_first: the process to kill is the node itself.
     CCNFS_STATE=$first/state CCNFS_CACHE=$first/cache "$CCNFS" node --listen "tcp:127.0.0.1:$port" \
-        >> "$work/repository.log" 2>&1 &
+        --listen "udp:127.0.0.1:$port" >> "$work/repository.log" 2>&1 &
     repository_pid=$!
     background "$repository_pid"
     wait_until 20 listens "$port" || not_ok "the repository listens" "$(tail -n 5 "$work/repository.log")"
@@ -44,10 +44,12 @@ kill_repository() {
     wait "$repository_pid" 2> /dev/null || true
 }
 
+# start_proxy [OPTION...]: controlled by $control; sets proxy_port and proxy_pid
 start_proxy() {
     "$scripts/fault-proxy.py" --listen 127.0.0.1:0 --to "127.0.0.1:$port" --control "$control" --stats "$stats" \
-        --seed "$SEED" > "$work/proxy.out" 2> "$work/proxy.log" &
-    background "$!"
+        --seed "$SEED" "$@" > "$work/proxy.out" 2> "$work/proxy.log" &
+    proxy_pid=$!
+    background "$proxy_pid"
     wait_until 20 grep -q listening "$work/proxy.out" || not_ok "the proxy listens" "$(cat "$work/proxy.log")"
     proxy_port=$(awk '{ print $2 }' "$work/proxy.out")
 }
@@ -453,6 +455,43 @@ section_replay() {
     check "its bytes are those of version 3" compare "$news" "$news_disk"
 }
 
+# ---- datagrams
+
+wrong_objects() { counter '[.sources[].wrongObjects] | add'; }
+
+# Another node, whose way to the repository is UDP.
+section_udp() {
+    local control=$work/udp-faults.json stats=$work/udp-stats.json mnt=$work/udp-mnt
+    local pid proxy_port proxy_pid disk small_disk news_disk node_options before
+    start_proxy --udp
+    node_options=(--route "ccnx:/mycorp.com=udp:127.0.0.1:$proxy_port")
+    use_home "$work/udp"
+    ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > /dev/null
+    node
+    disk=$mnt/mycorp.com/big/disk0 small_disk=$mnt/mycorp.com/small/disk0 news_disk=$mnt/mycorp.com/news/disk0
+    check "over UDP the templates are there by their names" wait_until 20 test -f "$small_disk"
+    wait_until 20 test -f "$news_disk" || true
+    read_whole "$small" "$small_disk"
+    succeeds "over UDP"
+    bears delay "over UDP 5 ms each way" '{"delay": 5}' "$small" "$small_disk"
+    bears loss "over UDP 5 % of the datagrams lost" '{"loss": 0.05}' "$small" "$small_disk"
+    bears duplicate "over UDP each answer twice" '{"duplicate": true}' "$small" "$small_disk"
+    bears reorder "over UDP each tenth answer overtaken" '{"reorder": {"every": 10}}' "$small" "$small_disk"
+    reads=direct bears truncate "over UDP each 50th answer cut short" '{"truncate": {"every": 50}}' "$news" "$news_disk"
+    check "malformed datagrams are counted" test "$(counter .malformedDatagrams)" -gt 0
+    before=$(wrong_objects)
+    bears flip "over UDP a bit flipped in each 3,000th" '{"flip": {"every": 3000}}' "$small" "$small_disk"
+    check "wrong objects are counted" test "$(wrong_objects)" -gt "$before"
+    survives flip "over UDP a bit flipped in each" '{"flip": true}' "$news" "$news_disk"
+    survives loss "over UDP half of the datagrams lost" '{"loss": 0.5}' "$news" "$news_disk"
+    bears loss "over UDP late, lost, twice and overtaken" \
+        '{"delay": 3, "loss": 0.02, "duplicate": {"every": 7}, "reorder": {"every": 11}}' "$small" "$small_disk"
+    reads=direct survives stall "over UDP no answers at all" '{"stall": "swallow"}' "$news" "$news_disk"
+    stop_node "$mnt" "$pid"
+    end_process "$proxy_pid"
+    use_home "$work/second"
+}
+
 setup_network
-run_sections clean delay loss duplicate drip flip swap truncate reset stall mixed restart replay refuse
+run_sections clean delay loss duplicate drip flip swap truncate reset stall mixed restart replay udp refuse
 finish

@@ -14,7 +14,7 @@ readonly SEGMENT_BYTES=32768 DATA_SEGMENTS=192
 # Other than the honest reader's: nodes may count the connections of an address.
 readonly HOSTILE_HOST=127.0.0.2
 # RFC 8609 section 3.2.3.3
-readonly NO_ROUTE=1 HOP_LIMIT=2
+readonly NO_ROUTE=1 HOP_LIMIT=2 MTU_TOO_LARGE=7
 # `rfc-peer.py fetch` ends with it.
 readonly RETURNED=2
 readonly RSS_GROWTH_KIB=$((256 * 1024))
@@ -91,14 +91,6 @@ counter() { ccnfs status --json | jq -r "$1 // 0"; }
 
 # ---- the repository
 
-# Whether this build listens on UDP: it goes on until it is ended, or refuses the address at once.
-takes_udp() {
-    local status=0
-    timeout 2 "$CCNFS" node --state "$work/probe/state" --cache "$work/probe/cache" --listen udp:127.0.0.1:0 \
-        > "$work/probe.log" 2>&1 || status=$?
-    [ "$status" -eq 124 ]
-}
-
 # A template of some MiB with a hole, its last segment short; a node at $mnt that answers for it.
 setup_repository() {
     note "seed $SEED"
@@ -111,12 +103,8 @@ setup_repository() {
     publish small "$small"
     port=$(free_port)
     via=tcp:127.0.0.1:$port
-    node_options=(--listen "$via")
-    udp=''
-    if takes_udp; then
-        udp=udp:127.0.0.1:$port
-        node_options+=(--listen "$udp")
-    fi
+    udp=udp:127.0.0.1:$port
+    node_options=(--listen "$via" --listen "$udp")
     node
     # Ids, as the manifest says: its only node is an object itself.
     root=$(ccnfs show "$NAME" --json | jq -r '.disks[0].root')
@@ -269,10 +257,6 @@ stop_repository() {
 # ---- the same over UDP
 
 section_udp() {
-    if [ -z "$udp" ]; then
-        skip "UDP" "this build does not listen on udp: addresses: $(head -n 1 "$work/probe.log")"
-        return
-    fi
     # Over TCP, before `via` is another.
     [ -d "$work/kept" ] || section_relay
     local via=$udp id=${ids[0]} wrong
@@ -281,6 +265,8 @@ section_udp() {
     check_same "of which the last is number 31" 31 "$(said .endChunk)"
     check_same "one datagram each" 32 "$(said .packets)"
     comes_back "over UDP an object that is not there comes back" "$NO_ROUTE" 32 "$(object "$wrong" 1024)"
+    comes_back "in one packet it is too large for one who may have forged his address" "$MTU_TOO_LARGE" 32 \
+        "$(object "$id" "$SEGMENT_BYTES")"
     comes_back "over UDP hop limit 0 is exceeded" "$HOP_LIMIT" 0 "$(object "$id" 1024)"
     head -n 16 "$work/names" | sed 's,/32768/,/1024/,' > "$work/names-1024"
     fetch --names "$work/names-1024" --out "$work/data" --chunks --window 16
@@ -320,7 +306,8 @@ bounded() {
     check "nor had it at any moment" test $((peak - $1)) -lt "$RSS_GROWTH_KIB"
 }
 
-no_faces() { [ "$(counter '.faces | length')" -eq 0 ] && [ "$(counter .pendingInterests)" -eq 0 ]; }
+# Over UDP nobody says that he goes: such a face ends when it was silent for long.
+no_faces() { [ "$(counter '.faces | map(select(.address | startswith("udp:") | not)) | length')" -eq 0 ] && [ "$(counter .pendingInterests)" -eq 0 ]; }
 
 # hostile LOG OPTION...: in the background; sets hostile_pid
 hostile() {
@@ -398,7 +385,25 @@ section_crowd() {
     check "all faces end, and nothing is pending" wait_until 10 no_faces
 }
 
+# From many ports: no more faces than an address may have, none for what is no packet.
+section_datagrams() {
+    local before malformed
+    before=$(rss VmRSS) malformed=$(counter .malformedDatagrams)
+    reset_peak
+    via=$udp hostile datagrams --kind datagrams --connections "$CROWD" --parallel "$PARALLEL" --interests 40
+    gets "beside a flood of datagrams an honest peer is answered" "$SEGMENT_BYTES" "${ids[0]}" \
+        "$(head -n 1 "$work/names")" --lifetime 10000
+    hostile_ends datagrams
+    check "what was no packet was counted" test "$(counter .malformedDatagrams)" -gt "$malformed"
+    check "no more faces than an address may have" \
+        test "$(counter '.faces | map(select(.address | startswith("udp:'"$HOSTILE_HOST"':"))) | length')" -le 256
+    check "others were turned away" test "$(counter .datagramsTurnedAway)" -gt 0
+    bounded "$before"
+    gets "afterwards one over UDP is answered" "$SEGMENT_BYTES" "${ids[0]}" "$(object "${ids[0]}" 1024)" --chunks
+    via=$udp gets "over UDP, too" "$SEGMENT_BYTES" "${ids[0]}" "$(object "${ids[0]}" 1024)" --chunks
+}
+
 begin interop
 setup_repository
-run_sections vectors peer relay serve udp hostile slow deaf crowd
+run_sections vectors peer relay serve udp hostile slow deaf crowd datagrams
 finish

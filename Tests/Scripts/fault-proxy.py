@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Puts faults between a node and the node it asks: fault-proxy.py --listen 127.0.0.1:PORT --to HOST:PORT
 
-    fault-proxy.py --listen 127.0.0.1:0 --to 127.0.0.1:9695 --control FILE --stats FILE --seed 7
+    fault-proxy.py --listen 127.0.0.1:0 --to 127.0.0.1:9695 --control FILE --stats FILE --seed 7 [--udp]
     echo '{"loss": 0.05, "flip": {"every": 50}}' > FILE.new && mv FILE.new FILE
 
 Prints `listening PORT`. Answers (from HOST:PORT to whoever connects) are cut into CCNx 1.0 packets by their
@@ -19,6 +19,7 @@ from then on; what it does not name is off. A new line also ends with what the o
     drip       bytes per second of answers, each connection
     replay     true: the pointer to a catalog (a name that ends with @catalog and chunk 0) is the oldest one seen
     refuse     true: nothing is accepted, what was connected is reset
+    reorder    true: an answer is overtaken by those of the next 20 milliseconds; --udp only
 
     every      N: faults of packets happen to each Nth packet only that they could happen to
     times      N: each of these faults happens at most so often
@@ -28,7 +29,9 @@ A fault may have `every` and `times` of its own: {"value": 0.5, "every": 3, "tim
 it is true. The statistics are JSON, written every 100 ms when they have changed. `asked` and `answered` count what
 came from either side, `delivered` the answers that went on.
 
-As long as HOST:PORT does not take connections this does not either. Python's standard library only; ends with status
+As long as HOST:PORT does not take connections this does not either. With --udp an answer is a datagram: each address
+that asks has a socket of its own towards HOST:PORT, loss is of datagrams either way, and truncate cuts a datagram;
+reset, drip and refuse do nothing. Python's standard library only; ends with status
 0 on SIGTERM.
 """
 
@@ -59,8 +62,12 @@ READ_BYTES = 256 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 # Payloads to swap with.
 SEEN_PAYLOADS = 64
+# Of --udp: addresses that ask, and datagrams that wait for their time.
+SESSIONS, DATAGRAMS = 64, 65_536
+REORDER_SECONDS = 0.02
 
-KINDS = ["delay", "loss", "stall", "truncate", "flip", "swap", "duplicate", "reset", "drip", "replay", "refuse"]
+KINDS = ["delay", "loss", "stall", "truncate", "flip", "swap", "duplicate", "reset", "drip", "replay", "refuse",
+         "reorder"]
 NUMBERS = {"delay", "loss", "reset", "drip"}
 END, CUT, RESET = "end", "cut", "reset"
 
@@ -597,6 +604,109 @@ class Proxy:
             task.result()
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, received):
+        self.received = received
+
+    def connection_made(self, transport):
+        # As much as the system gives: what is lost here is not what was asked for.
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+
+    def datagram_received(self, data, sender):
+        self.received(data, sender)
+
+
+class DatagramProxy(Proxy):
+    """The same for datagrams, which have neither connections nor an order."""
+
+    def __init__(self, arguments, faults):
+        super().__init__(arguments, faults)
+        # By the address that asks: the socket towards the node behind.
+        self.sessions = collections.OrderedDict()
+        self.waiting = 0
+
+    async def start(self):
+        self.loop = asyncio.get_running_loop()
+        self.front, _ = await self.loop.create_datagram_endpoint(
+            lambda: Datagrams(self.asked), local_addr=(self.host, self.port))
+        self.port = self.front.get_extra_info("sockname")[1]
+        print(f"listening {self.port}", flush=True)
+
+    async def listen_or_not(self):
+        pass
+
+    async def obey_refusal(self):
+        pass
+
+    def asked(self, data, asker):
+        count_datagram(self.stats["asked"], data)
+        if self.is_lost():
+            return
+        if asker not in self.sessions:
+            self.sessions[asker] = asyncio.ensure_future(self.session(asker))
+            self.stats["connections"]["accepted"] += 1
+            if len(self.sessions) > SESSIONS:
+                self.sessions.popitem(last=False)[1].add_done_callback(lambda session: session.result().close())
+        session = self.sessions[asker]
+        self.later(self.faults.delay.value / 1000, lambda: session.add_done_callback(
+            lambda done: done.result().sendto(data)))
+
+    async def session(self, asker):
+        transport, _ = await self.loop.create_datagram_endpoint(
+            lambda: Datagrams(lambda data, _: self.answered(data, asker)), remote_addr=self.upstream)
+        return transport
+
+    def is_lost(self):
+        loss = self.faults.loss
+        if not loss.value or self.faults.rng.random() >= loss.value or not loss.strikes():
+            return False
+        self.faults.count("loss")
+        return True
+
+    def answered(self, data, asker):
+        count_datagram(self.stats["answered"], data)
+        if self.faults.delay.value:
+            self.faults.count("delay")
+        if self.faults.stall.value is True:
+            self.faults.count("stall")
+        is_packet = len(data) >= FIXED_HEADER and struct.unpack_from(">H", data, 2)[0] == len(data)
+        for delivered, end in self.faults.deliveries(data, self) if is_packet else [(data, None)]:
+            if end == RESET:
+                continue
+            seconds = self.faults.delay.value / 1000
+            if self.faults.reorder.strikes():
+                self.faults.count("reorder")
+                seconds += REORDER_SECONDS
+            self.later(seconds, self.deliverer(delivered, asker))
+
+    def deliverer(self, data, asker):
+        def deliver():
+            if self.faults.stall.value is True:
+                return self.later(CONTROL_SECONDS, deliver)
+            self.front.sendto(data, asker)
+            count_datagram(self.stats["delivered"], data)
+            return None
+        return deliver
+
+    def later(self, seconds, work):
+        def run():
+            self.waiting -= 1
+            work()
+        if self.waiting < DATAGRAMS:
+            self.waiting += 1
+            self.loop.call_later(seconds, run)
+
+    def answers_since(self, _):
+        """There are no connections to be reset."""
+        return 0
+
+
+def count_datagram(counters, data):
+    counters["packets"] += 1
+    counters["bytes"] += len(data)
+
+
 def without_delay(writer):
     with contextlib.suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -613,6 +723,7 @@ def main():
     parser.add_argument("--to", required=True, metavar="HOST:PORT")
     parser.add_argument("--control", metavar="FILE")
     parser.add_argument("--stats", metavar="FILE")
+    parser.add_argument("--udp", action="store_true", help="datagrams instead of connections")
     parser.add_argument("--seed", type=int, help="of what is drawn at random")
     for kind in KINDS:
         if kind in NUMBERS:
@@ -627,7 +738,7 @@ def main():
         faults.switch({key: value for key, value in vars(arguments).items() if key in [*KINDS, "every", "times"]})
     except BadFaults as error:
         parser.error(str(error))
-    asyncio.run(Proxy(arguments, faults).run())
+    asyncio.run((DatagramProxy if arguments.udp else Proxy)(arguments, faults).run())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ serve    answers for objects it has: files of DIR named by the SHA-256 of what i
          with --others-to passed on, so that what somebody signed comes fresh from him.
 relay    forwards to one next hop and caches by name; --keep writes each payload it caches as `serve` wants it.
 hostile  connections as no honest peer makes them. KIND is garbage, half, giant, flood, drip, slowloris, deaf (asks
-         for --name under ever new prefixes and never reads), or mixed: any but deaf.
+         for --name under ever new prefixes and never reads), or mixed: any of those but deaf; or datagrams: over UDP,
+         each connection a socket that sends --interests datagrams, most of them no packets.
 decode   says what is in packets that stand in files in hexadecimal.
 
 serve and relay print `listening PORT`, their counts at SIGUSR1, and again when SIGTERM ends them. Python's standard
@@ -933,8 +934,30 @@ class Hostile:
         kind = draw.choice(KINDS) if a.kind == "mixed" else a.kind
         self.outcomes[kind][await self.outcome(kind, draw)] += 1
 
+    async def datagrams(self, draw):
+        _, host, port = self.arguments.to
+        with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as socket:
+            socket.setblocking(False)
+            if self.arguments.source:
+                socket.bind((self.arguments.source, 0))
+            socket.connect((host, port))
+            for _ in range(self.arguments.interests):
+                interest = self.random_interest(draw)
+                data = draw.choice([
+                    interest, interest[:draw.randint(0, len(interest) - 1)], interest + interest,
+                    draw.randbytes(draw.randint(0, 2000)), encode_object(self.prefix + ((CHUNK, b"\0"),), b"x"),
+                ])
+                try:
+                    await self.loop.sock_sendall(socket, data)
+                except OSError as error:
+                    return f"{error}"
+                await asyncio.sleep(0)
+            return "sent"
+
     async def outcome(self, kind, draw):
         _, host, port = self.arguments.to
+        if kind == "datagrams":
+            return await self.datagrams(draw)
         socket = sockets.socket()
         socket.setblocking(False)
         try:
@@ -1078,7 +1101,7 @@ def parse_arguments():
     command = commands.add_parser("hostile")
     command.set_defaults(run=hostile)
     command.add_argument("--to", type=parse_address, required=True)
-    command.add_argument("--kind", choices=KINDS + ["deaf", "mixed"], required=True)
+    command.add_argument("--kind", choices=KINDS + ["deaf", "mixed", "datagrams"], required=True)
     command.add_argument("--connections", type=int, default=100)
     command.add_argument("--parallel", type=int, default=64)
     command.add_argument("--seed", type=int, default=1)
