@@ -91,7 +91,7 @@ import json, sys
 told = json.load(open(sys.argv[1]))
 assert told["cacheLimit"] == 50 << 30, told
 assert told["mountPoint"] == "/ccn" and not told["allowOther"], told
-assert told["listen"] == ["tcp:127.0.0.1:9695", "tcp:[::1]:9695"], told
+assert told["listen"] == ["tcp:127.0.0.1:9695", "tcp:[::1]:9695", "udp:127.0.0.1:9695"], told
 assert [route["cost"] for route in told["routes"]] == [10], told
 assert told["peers"] == ["tcp:host2.mycorp.com:9695"], told
 assert told["catalogIntervalMilliseconds"] == 2000, told

@@ -27,7 +27,7 @@ struct NodeSettingsTests {
             transit-cache: 2G
             vm-store: /srv/vms
             mount: {point: /ccn, read-only: true, allow-other: yes}
-            listen: [tcp:127.0.0.1:9695, unix:/run/ccnfs/face.sock]
+            listen: [tcp:127.0.0.1:9695, udp:127.0.0.1, unix:/run/ccnfs/face.sock]
             routes:
               - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 7}
               - prefix: ccnx:/other.com
@@ -53,7 +53,7 @@ struct NodeSettingsTests {
         #expect(settings.allowsOthers == true)
         #expect(
             settings.listenAddresses?.map(\.description)
-                == ["tcp:127.0.0.1:9695", "unix:/run/ccnfs/face.sock"]
+                == ["tcp:127.0.0.1:9695", "udp:127.0.0.1:9695", "unix:/run/ccnfs/face.sock"]
         )
         let routes = [
             NodeSettings.Route(
