@@ -17,7 +17,12 @@ final class DatagramListener: @unchecked Sendable {
     private var faces: [SocketAddress: FaceId] = [:]
     private var isStopped = false
 
+    private var lastWarning: NIODeadline?
+
     private static let bindPause = TimeAmount.milliseconds(10)
+    /// After it could not be bound.
+    private static let longBindPause = TimeAmount.seconds(1)
+    private static let warningInterval = TimeAmount.minutes(1)
 
     init(table: FaceTable) { self.table = table }
 
@@ -33,21 +38,34 @@ final class DatagramListener: @unchecked Sendable {
                 }
                 let bound = channel.localAddress ?? address
                 self.channel = channel
-                channel.closeFuture.whenComplete { _ in self.bindAgain(to: bound) }
+                channel.closeFuture.whenComplete { _ in
+                    self.channel = nil
+                    self.bindAgain(to: bound, in: Self.bindPause)
+                }
                 return bound
             }
     }
 
-    private func bindAgain(to address: SocketAddress) {
-        channel = nil
+    private func bindAgain(to address: SocketAddress, in pause: TimeAmount) {
         guard !isStopped else { return }
+        warn(of: address)
+        table.eventLoop.scheduleTask(in: pause) {
+            guard !self.isStopped else { return }
+            self.bind(to: address).whenFailure { _ in
+                self.bindAgain(to: address, in: Self.longBindPause)
+            }
+        }
+    }
+
+    /// Now and then: whoever makes it fail could fill the log.
+    private func warn(of address: SocketAddress) {
+        let now = NIODeadline.now()
+        if let lastWarning, lastWarning + Self.warningInterval > now { return }
+        lastWarning = now
         table.logger.warning(
             "a listening socket is replaced: sending failed",
             metadata: ["face.address": "\(address)"]
         )
-        table.eventLoop.scheduleTask(in: Self.bindPause) {
-            self.bind(to: address).whenFailure { _ in self.bindAgain(to: address) }
-        }
     }
 
     /// Stops listening, and ends all faces.

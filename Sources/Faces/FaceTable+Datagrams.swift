@@ -81,6 +81,15 @@ extension FaceTable {
         }
     }
 
+    /// Bytes of the largest packet that is sent there.
+    func packetLimit(at address: FaceAddress, _ direction: Face.Direction) -> Int {
+        guard address.isDatagram else { return PacketFraming.maximumPacketLength }
+        return switch direction {
+        case .incoming: min(settings.datagramAnswerByteCount, Datagram.maximumByteCount)
+        case .outgoing: Datagram.maximumByteCount
+        }
+    }
+
     // MARK: For handlers
 
     func count(_ datagram: Datagram, from sender: SocketAddress) {

@@ -21,7 +21,7 @@ package final class FaceTable: @unchecked Sendable {
         var lastReceived: NIODeadline?
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
-        /// Over UDP: why its socket could not send.
+        /// Over a UDP socket of its own: why that could not send.
         var problem: Failure?
         var isFlushPending = false
         var traffic = FaceTraffic()
@@ -233,14 +233,6 @@ package final class FaceTable: @unchecked Sendable {
         return face.id
     }
 
-    private func packetLimit(at address: FaceAddress, _ direction: Face.Direction) -> Int {
-        guard address.isDatagram else { return PacketFraming.maximumPacketLength }
-        return switch direction {
-        case .incoming: min(settings.datagramAnswerByteCount, Datagram.maximumByteCount)
-        case .outgoing: Datagram.maximumByteCount
-        }
-    }
-
     func received(_ packet: DecodedPacket, on face: FaceId) {
         entries[face]?.traffic.noteReceived(byteCount: packet.wire.count)
         events?.received(packet, on: face)
@@ -278,7 +270,9 @@ package final class FaceTable: @unchecked Sendable {
     private func admit(_ address: FaceAddress) -> Bool {
         let isAdmitted = admission.admit(address)
         if !isAdmitted {
-            logger.info(
+            // Datagrams come by the thousand.
+            logger.log(
+                level: address.isDatagram ? .debug : .info,
                 "peer turned away: too many faces",
                 metadata: ["face.address": "\(address)"]
             )
@@ -331,7 +325,7 @@ package final class FaceTable: @unchecked Sendable {
         case .success: entries[face]?.lastProgress = .now()
         case .failure(let error):
             // A refusal; what else is wrong with a datagram concerns that one only.
-            guard entry.link.isDatagram, error is IOError else { return }
+            guard case .datagrams = entry.link, error is IOError else { return }
             entries[face]?.problem = Failure(
                 transport: error,
                 "face to \(entry.face.address) failed"
@@ -358,76 +352,5 @@ package final class FaceTable: @unchecked Sendable {
             throw Failure(.cancelled, "the faces are shut down")
         }
         return channel.localAddress?.port
-    }
-
-    private func bind(
-        to path: String,
-        _ address: FaceAddress
-    ) -> EventLoopFuture<any Channel> {
-        // A socket nobody answers on was left behind by a process that was killed.
-        ClientBootstrap(group: eventLoop).connect(unixDomainSocketPath: path)
-            .flatMap { channel in
-                channel.close(promise: nil)
-                let busy = Failure(.busy, "another process listens there")
-                return self.eventLoop.makeFailedFuture(busy)
-            }
-            .flatMapError { error in
-                let errno = (error as? IOError)?.errnoCode
-                guard errno == ECONNREFUSED || errno == ENOENT else {
-                    return self.eventLoop.makeFailedFuture(error)
-                }
-                return self.serverBootstrap(for: address)
-                    .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
-            }
-    }
-
-    private func serverBootstrap(for address: FaceAddress) -> ServerBootstrap {
-        ServerBootstrap(group: eventLoop)
-            .serverChannelOption(.backlog, value: settings.listenBacklog)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-                self.prepare(channel, peerOf: address)
-            }
-    }
-
-    private func prepare(
-        _ channel: any Channel,
-        peerOf listening: FaceAddress
-    ) -> EventLoopFuture<Void> {
-        guard case .tcp = listening else {
-            return addHandlers(to: channel, address: listening, direction: .incoming)
-        }
-        let peer = channel.remoteAddress
-        let host = peer?.ipAddress ?? "unknown"
-        let address = FaceAddress.tcp(host: host, port: peer?.port ?? 0)
-        return addHandlers(to: channel, address: address, direction: .incoming)
-    }
-
-    /// Makes a fresh channel a face once it is active.
-    func addHandlers(
-        to channel: any Channel,
-        address: FaceAddress,
-        direction: Face.Direction
-    ) -> EventLoopFuture<Void> {
-        let added = channel.eventLoop.makeCompletedFuture {
-            let progress = FrameProgress()
-            let framing = ByteToMessageHandler(
-                PacketFrameDecoder(
-                    framer: PacketFramer(maximumPacketLength: settings.maximumPacketLength),
-                    progress: progress
-                )
-            )
-            let handler = FaceHandler(
-                table: self,
-                address: address,
-                direction: direction,
-                progress: progress
-            )
-            try channel.pipeline.syncOperations.addHandlers([framing, handler])
-        }
-        guard case .tcp = address else { return added }
-        // Packets are whole messages: waiting for more to send with them only costs time.
-        return added.flatMap { channel.setOption(.tcpOption(.tcp_nodelay), value: 1) }
-            .flatMap { channel.setOption(.socketOption(.so_keepalive), value: 1) }
     }
 }

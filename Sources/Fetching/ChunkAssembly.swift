@@ -7,20 +7,21 @@ package struct ObjectCutting: Sendable {
     package let chunkSize: Int
     /// No object has more chunks.
     package let chunkCountLimit: Int
-    /// The name of a chunk of what a name names; nil for names of anything but whole objects.
-    package let chunkName: @Sendable (_ object: Name, _ chunk: Int) -> Name?
+    /// What the names of an object's chunks begin with, up to the number; nil for names of anything but whole
+    /// objects.
+    package let chunkPrefix: @Sendable (_ object: Name) -> Name?
     /// Whether the bytes are those of the object.
     package let isRight: @Sendable (_ object: Name, _ bytes: [UInt8]) -> Bool
 
     package init(
         chunkSize: Int,
         chunkCountLimit: Int,
-        chunkName: @escaping @Sendable (Name, Int) -> Name?,
+        chunkPrefix: @escaping @Sendable (Name) -> Name?,
         isRight: @escaping @Sendable (Name, [UInt8]) -> Bool
     ) {
         self.chunkSize = chunkSize
         self.chunkCountLimit = chunkCountLimit
-        self.chunkName = chunkName
+        self.chunkPrefix = chunkPrefix
         self.isRight = isRight
     }
 }

@@ -10,6 +10,8 @@ extension FetchScheduler {
     /// An object of which chunks are asked for.
     struct Assembling {
         let source: SourceId
+        /// Of the chunks' names, up to their numbers.
+        let prefix: Name
         var chunks: ChunkAssembly
         /// The asks for those that are asked for now, by number.
         var serials: [Int: UInt64] = [:]
@@ -61,22 +63,17 @@ extension FetchScheduler {
     /// - Returns: false if the object is asked for as a whole.
     mutating func beginChunks(_ serial: UInt64, _ ask: Ask, of id: SourceId) -> Bool {
         guard let cutting, let source = sourcesById[id], source.isDatagram,
-            cutting.chunkName(ask.name, 0) != nil
+            let prefix = cutting.chunkPrefix(ask.name)
         else { return false }
         asks[serial]?.state = .assembling(id)
         asks[serial]?.tried.insert(id)
-        var assembling =
-            ask.assembling
-            ?? Assembling(
-                source: id,
-                chunks: ChunkAssembly(cutting, expecting: source.expectedChunkCount)
-            )
-        if assembling.source != id {
-            assembling = Assembling(
-                source: id,
-                chunks: ChunkAssembly(cutting, expecting: source.expectedChunkCount)
-            )
-        }
+        var assembling = Assembling(
+            source: id,
+            prefix: prefix,
+            chunks: ChunkAssembly(cutting, expecting: source.expectedChunkCount)
+        )
+        // What came of it before from this one counts.
+        if let before = ask.assembling, before.source == id { assembling = before }
         asks[serial]?.assembling = assembling
         for number in assembling.chunks.wanted { askForChunk(number, of: serial, at: id) }
         return true
@@ -172,9 +169,8 @@ extension FetchScheduler {
     // MARK: Leaves
 
     private mutating func askForChunk(_ number: Int, of object: UInt64, at id: SourceId) {
-        guard let ask = asks[object], let name = cutting?.chunkName(ask.name, number) else {
-            return
-        }
+        guard let ask = asks[object], let prefix = ask.assembling?.prefix else { return }
+        let name = prefix.appending([.chunk(UInt64(number))])
         let serial = nextSerial
         nextSerial += 1
         serialOfName[name] = serial

@@ -12,8 +12,8 @@ internal import Forwarding
 /// ```
 /// Peers are asked before repositories; what a peer does not have is asked for elsewhere at once. A
 /// source that stays silent or sends wrong bytes is *benched*: not asked for a while, then with one
-/// Interest. Sources over UDP are asked for objects in chunks; see FetchScheduler+Chunks. An ask ends by its deadline, whatever state it is in. Times are milliseconds of the caller's
-/// monotonic clock.
+/// Interest. Sources over UDP are asked for objects in chunks; see FetchScheduler+Chunks. An ask ends by
+/// its deadline, whatever state it is in. Times are milliseconds of the caller's monotonic clock.
 package struct FetchScheduler {
     package typealias SourceId = Int
     package typealias Request = UInt64

@@ -34,15 +34,12 @@ extension ObjectCutting {
     fileprivate static let datagrams = ObjectCutting(
         chunkSize: ObjectName.datagramChunkSize,
         chunkCountLimit: ObjectName.streamChunkSize / ObjectName.datagramChunkSize,
-        chunkName: { name, chunk in
+        chunkPrefix: { name in
             guard let object = ObjectName(name), object == ObjectName(object.request) else {
                 return nil
             }
-            return ObjectName(
-                object.request,
-                chunkSize: ObjectName.datagramChunkSize,
-                chunk: chunk
-            ).name
+            let first = ObjectName(object.request, chunkSize: ObjectName.datagramChunkSize).name
+            return first.prefix(first.segments.count - 1)
         },
         isRight: { name, bytes in ObjectName(name)?.request.id == ObjectId(of: bytes) }
     )

@@ -8,7 +8,7 @@ struct ChunkAssemblyTests {
     private static let cutting = ObjectCutting(
         chunkSize: 10,
         chunkCountLimit: 32,
-        chunkName: { name, _ in name },
+        chunkPrefix: { $0 },
         isRight: { _, _ in true }
     )
     private static let seed = SplitMix.seed()

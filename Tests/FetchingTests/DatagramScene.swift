@@ -30,7 +30,7 @@ struct DatagramScene {
     static let cutting = ObjectCutting(
         chunkSize: chunkSize,
         chunkCountLimit: 32,
-        chunkName: { name, chunk in name.appending([.chunk(UInt64(chunk))]) },
+        chunkPrefix: { $0 },
         isRight: { name, bytes in bytes == Self.bytes(of: number(in: name)) }
     )
 

@@ -47,7 +47,7 @@ import Testing
             cutting: ObjectCutting(
                 chunkSize: 10,
                 chunkCountLimit: 4,
-                chunkName: { _, _ in nil },
+                chunkPrefix: { _ in nil },
                 isRight: { _, _ in false }
             )
         )
