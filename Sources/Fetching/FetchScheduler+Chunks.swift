@@ -145,6 +145,14 @@ extension FetchScheduler {
             if let outcome = asks[place.object]?.assembling?.chunks.miss(place.number) {
                 conclude(outcome, place.object, of: id, now: now)
             }
+        case .mtuTooLarge:
+            asks[place.object]?.problem = Failure(
+                .tooLarge,
+                "a chunk, with its name, is too large for the datagrams of \(label)",
+                hint: "ask over tcp:"
+            )
+            dropChunk(serial)
+            conclude(.missing, place.object, of: id, now: now)
         case .congested, .noResources:
             leave(id)
             sourcesById[id]?.window.noteLoss(now: now)
