@@ -30,7 +30,7 @@ extension Forwarder {
     }
 
     /// To each of the faces that wait and carry so large a packet; to the others their Interest is given
-    /// back (RFC 8569 section 10.3.7).
+    /// back (RFC 8569 section 10.3.3).
     mutating func send(
         _ packet: DecodedPacket,
         to waiting: [PendingInterest.Origin]
