@@ -14,9 +14,10 @@ import NIOPosix
 final class DatagramListener: @unchecked Sendable {
     private let table: FaceTable
     private(set) var channel: (any Channel)?
+    /// On the way to be bound.
+    private var opening: (any Channel)?
     private var faces: [SocketAddress: FaceId] = [:]
     private var isStopped = false
-
     private var lastWarning: NIODeadline?
 
     private static let bindPause = TimeAmount.milliseconds(10)
@@ -28,15 +29,27 @@ final class DatagramListener: @unchecked Sendable {
 
     /// - Returns: the address that was bound.
     func bind(to address: SocketAddress) -> EventLoopFuture<SocketAddress> {
-        table.datagramBootstrap { DatagramListenerHandler(listener: self) }
-            .bind(to: address)
-            .hop(to: table.eventLoop)
+        let binding = table.datagramBootstrap { channel in
+            self.opening = channel
+            return DatagramListenerHandler(listener: self)
+        }
+        .bind(to: address)
+        .hop(to: table.eventLoop)
+        return
+            binding
+            .flatMapErrorThrowing { error in
+                // A socket that could not be bound is still open.
+                self.opening?.close(promise: nil)
+                self.opening = nil
+                throw error
+            }
             .flatMapThrowing { channel in
                 guard !self.isStopped else {
                     channel.close(promise: nil)
                     throw Failure(.cancelled, "the faces are shut down")
                 }
                 let bound = channel.localAddress ?? address
+                self.opening = nil
                 self.channel = channel
                 channel.closeFuture.whenComplete { _ in
                     self.channel = nil

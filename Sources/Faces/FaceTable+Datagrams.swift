@@ -11,9 +11,9 @@ extension FaceTable {
     private static let readCount = 16
     private static let readByteCount = readCount << 16
 
-    /// A socket whose pipeline is the one handler.
+    /// A socket whose pipeline is the one handler, made for it.
     func datagramBootstrap(
-        handler: @escaping @Sendable () -> any ChannelHandler
+        handler: @escaping @Sendable (any Channel) -> any ChannelHandler
     ) -> DatagramBootstrap {
         let byteCount = settings.datagramBufferByteCount
         return DatagramBootstrap(group: eventLoop)
@@ -25,7 +25,9 @@ extension FaceTable {
             .channelInitializer { channel in
                 Self.setBuffer(SO_RCVBUFFORCE, SO_RCVBUF, byteCount, of: channel)
                     .flatMap { Self.setBuffer(SO_SNDBUFFORCE, SO_SNDBUF, byteCount, of: channel) }
-                    .flatMapThrowing { try channel.pipeline.syncOperations.addHandler(handler()) }
+                    .flatMapThrowing {
+                        try channel.pipeline.syncOperations.addHandler(handler(channel))
+                    }
             }
     }
 
@@ -67,7 +69,7 @@ extension FaceTable {
         attempt: Int
     ) -> EventLoopFuture<any Channel> {
         resolve(host, port: port).flatMap { addresses in
-            self.datagramBootstrap {
+            self.datagramBootstrap { _ in
                 DatagramFaceHandler(table: self, address: .udp(host: host, port: port))
             }
             .connect(to: addresses[attempt % addresses.count])
