@@ -98,6 +98,11 @@ let package = Package(
             dependencies: ["CCNx", "Failures", "Profiles", "Signing", "Store", "Templates"],
             swiftSettings: house
         ),
+        .target(
+            name: "Management",
+            dependencies: ["CCNx", "Failures", "Signing", "Store", "Templates"],
+            swiftSettings: house
+        ),
         .target(name: "Forwarding", dependencies: ["CCNx", "Failures"], swiftSettings: house),
         .target(
             name: "Fetching",
@@ -117,7 +122,8 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "CCNx", "Disks", "Failures", "Files", "Publishing", "Signing", "Store",
+                "CCNx", "Disks", "Failures", "Files", "Management", "Publishing", "Signing",
+                "Store",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -128,8 +134,8 @@ let package = Package(
             name: "Node",
             dependencies: [
                 "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Fetching", "Files",
-                "Forwarding", "Images", "Namespace", "Profiles", "Provisioning", "Publishing",
-                "Repositories",
+                "Forwarding", "Images", "Management", "Namespace", "Profiles", "Provisioning",
+                "Publishing", "Repositories",
                 "Signing", "Store", "Templates",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -149,8 +155,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Images", "Node",
-                "Publishing", "Settings", "Signing", "Store",
+                "CCNx", "Control", "Disks", "FUSE", "Faces", "Failures", "Files", "Images",
+                "Management", "Node", "Publishing", "Settings", "Signing", "Store",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -275,10 +281,17 @@ let package = Package(
             swiftSettings: house
         ),
         .testTarget(
+            name: "ManagementTests",
+            dependencies: [
+                "CCNx", "Failures", "Management", "Signing", "Store", "Templates", "TestSupport",
+            ],
+            swiftSettings: house
+        ),
+        .testTarget(
             name: "NodeTests",
             dependencies: [
                 "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Forwarding",
-                "Namespace", "Node",
+                "Management", "Namespace", "Node",
                 "Publishing",
                 "Repositories", "Signing", "Store", "Templates", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),

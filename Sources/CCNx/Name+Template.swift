@@ -13,6 +13,11 @@ extension Name {
         try Name(uri: uri).validatedAsTemplateName()
     }
 
+    /// Of a node: what a template may be called.
+    package static func nodeName(uri: String) throws(Failure) -> Name {
+        try Name(uri: uri).validated(naming: "node")
+    }
+
     /// The first segment of templates' names, which has a catalog of its own.
     package static func namespace(uri: String) throws(Failure) -> Name {
         let name = try Name(uri: uri)
@@ -30,8 +35,12 @@ extension Name {
 
     /// This name, if a template may have it.
     package func validatedAsTemplateName() throws(Failure) -> Name {
+        try validated(naming: "template")
+    }
+
+    private func validated(naming what: String) throws(Failure) -> Name {
         func refusal(_ reason: String) -> Failure {
-            Failure(.invalid, "\(self) cannot name a template: \(reason)")
+            Failure(.invalid, "\(self) cannot name a \(what): \(reason)")
         }
         guard segments.count >= Self.minimumTemplateSegmentCount else {
             throw refusal("it has fewer than \(Self.minimumTemplateSegmentCount) segments")

@@ -56,6 +56,8 @@ struct ConfigurationReport: Encodable {
     private let routes: [Route]
     private let peers: [String]
     private let acceptPublish: Bool
+    private let acceptManagement: Bool
+    private let nodeName: String?
     private let mirrors: [Mirror]
     private let catalogIntervalMilliseconds: Int
     private let faces: FaceLimits
@@ -99,6 +101,8 @@ struct ConfigurationReport: Encodable {
         }
         peers = configuration.peers.map(\.description)
         acceptPublish = configuration.acceptsPublishing
+        acceptManagement = configuration.acceptsManagement
+        nodeName = configuration.nodeName?.uri
         mirrors = configuration.mirrors.map { mirror in
             Mirror(
                 namespace: mirror.namespace.uri,
@@ -133,6 +137,10 @@ struct ConfigurationReport: Encodable {
         lines.append(
             "publish    \(acceptPublish ? "from elsewhere too, by trusted keys" : "on this node only")"
         )
+        lines.append(
+            "manage     \(acceptManagement ? "from elsewhere too, by keys with the right" : "on this node only")"
+        )
+        lines.append("node       \(nodeName ?? "without a name: its VMs are not reported")")
         lines += mirrors.map { mirror in
             "mirror     \(mirror.namespace) from \(mirror.from), every "
                 + Quantity.text(milliseconds: mirror.intervalMilliseconds)

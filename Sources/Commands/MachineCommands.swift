@@ -3,6 +3,7 @@ internal import CCNx
 internal import Control
 internal import Failures
 internal import Files
+internal import Management
 
 struct DeployCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,12 +16,13 @@ struct DeployCommand: AsyncParsableCommand {
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm web-01 --size 20G
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm ci-{001..100}
               ccnfs deploy ccnx:/mycorp.com/db db-01 --vm-store /srv/fast
+              ccnfs deploy ccnx:/mycorp.com/db ccnx:/mycorp.com/nodes/host1:db-01 --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
-    @Argument(help: "The VMs' names.") var machines: [String]
+    @Argument(help: "The VMs' names; NODE:VM makes it on another node.") var machines: [String]
     @Option(name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
     @Option(help: "Bytes of the first disk, at least the template's.") var size: String?
@@ -31,6 +33,7 @@ struct DeployCommand: AsyncParsableCommand {
         )
     )
     var vmStore: String?
+    @OptionGroup var errand: ErrandOptions
 
     func validate() throws {
         if machines.isEmpty { throw ValidationError("name at least one VM") }
@@ -38,17 +41,7 @@ struct DeployCommand: AsyncParsableCommand {
 
     func run() async throws {
         let name = try Name.templateName(uri: name).uri
-        let deployment = ControlRequest.Deployment(
-            template: name,
-            version: number,
-            machines: machines,
-            size: try size.map { text throws(Failure) in try ByteCount.parse(text) },
-            overlayPlace: vmStore.map(FileTree.absolute)
-        )
-        let made = try await global.perform(.deploy(deployment)) {
-            (response) -> [MachineSummary]? in
-            if case .machines(let made) = response { made } else { nil }
-        }
+        let made = try await deploy(name)
         if global.json {
             // One VM was one value before there could be several.
             return made.count == 1 ? try Output.json(made[0]) : try Output.json(made)
@@ -62,50 +55,31 @@ struct DeployCommand: AsyncParsableCommand {
             }
         }
     }
-}
 
-struct VMsCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "vms",
-        abstract: "List the VMs of this node.",
-        discussion: """
-            EXAMPLE
-              ccnfs vms
-            """
-    )
-
-    @OptionGroup var global: GlobalOptions
-
-    func run() async throws {
-        let machines = try await global.perform(.listMachines) { (response) -> [MachineSummary]? in
-            if case .machines(let machines) = response { machines } else { nil }
+    private func deploy(_ name: String) async throws(Failure) -> [MachineSummary] {
+        func pick(_ response: ControlResponse) -> [MachineSummary]? {
+            if case .machines(let made) = response { made } else { nil }
         }
-        if global.json { return try Output.json(machines) }
-        Output.table(
-            ["VM", "DISK", "SIZE", "WRITTEN", "SNAPSHOTS", "TEMPLATE", "STATE"],
-            machines.flatMap { machine in
-                let template =
-                    machine.template.map { "\($0) version \(machine.templateVersion ?? 0)" } ?? "-"
-                if machine.disks.isEmpty {
-                    return [[machine.name, "-", "-", "-", "-", template, "no disks"]]
-                }
-                return machine.disks.map { disk in
-                    [
-                        machine.name, disk.name, ByteCount.text(disk.size),
-                        ByteCount.text(disk.writtenBytes), String(machine.snapshots.count),
-                        template,
-                        Self.state(of: disk, machine),
-                    ]
-                }
-            }
+        let size = try size.map { text throws(Failure) in try ByteCount.parse(text) }
+        guard let remote = try RemoteMachine.all(machines, isElsewhere: errand.isElsewhere) else {
+            let deployment = ControlRequest.Deployment(
+                template: name,
+                version: number,
+                machines: machines,
+                size: size,
+                overlayPlace: vmStore.map(FileTree.absolute)
+            )
+            return try await global.perform(.deploy(deployment), pick)
+        }
+        guard vmStore == nil else {
+            throw Failure(.usage, "--vm-store is a directory of this node, and the VMs are not")
+        }
+        return try await errand.perform(
+            .deploy(template: name, version: number, machines: remote.machines, size: size),
+            to: remote.node,
+            global,
+            pick
         )
-    }
-}
-
-extension VMsCommand {
-    private static func state(of disk: MachineSummary.Disk, _ machine: MachineSummary) -> String {
-        if let problem = disk.problem { return "OUT OF SERVICE: \(problem)" }
-        return machine.movedAs == nil ? "well" : "moved, read-only"
     }
 }
 

@@ -68,6 +68,19 @@ struct NodeOptions: ParsableArguments {
     @Flag(help: "Take templates that are published from elsewhere by trusted keys.")
     var acceptPublish = false
 
+    @Flag(
+        help: "Let keys with the right manage templates and VMs from elsewhere, and nodes report."
+    )
+    var acceptManagement = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Report the VMs of this node under this name, such as ccnx:/mycorp.com/nodes/host1.",
+            valueName: "name"
+        )
+    )
+    var nodeName: String?
+
     /// What the settings file says; nothing if none was named.
     func settings() throws(Failure) -> NodeSettings {
         guard let file = configFile else { return NodeSettings() }
@@ -92,6 +105,8 @@ struct NodeOptions: ParsableArguments {
 
     func apply(to configuration: inout NodeConfiguration) throws(Failure) {
         if acceptPublish { configuration.acceptsPublishing = true }
+        if acceptManagement { configuration.acceptsManagement = true }
+        if let nodeName { configuration.nodeName = try Name.nodeName(uri: nodeName) }
         if !listen.isEmpty {
             configuration.listenAddresses = try listen.map { (text) throws(Failure) in
                 try FaceAddress(text)
@@ -132,6 +147,8 @@ struct NodeOptions: ParsableArguments {
         if let cacheLimit { words += ["--cache-limit", cacheLimit] }
         if let vmStore { words += ["--vm-store", FileTree.absolute(vmStore)] }
         if acceptPublish { words.append("--accept-publish") }
+        if acceptManagement { words.append("--accept-management") }
+        if let nodeName { words += ["--node-name", nodeName] }
         return words
     }
 }

@@ -35,6 +35,8 @@ extension NodeConfiguration {
             catalogInterval = Double(milliseconds) / 1_000
         }
         if let flag = settings.acceptsPublishing { acceptsPublishing = flag }
+        if let flag = settings.acceptsManagement { acceptsManagement = flag }
+        if let name = settings.nodeName { nodeName = name }
         faces = settings.faces
     }
 }

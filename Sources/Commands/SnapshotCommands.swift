@@ -3,6 +3,7 @@ internal import CCNx
 internal import Control
 internal import Failures
 internal import Foundation
+internal import Management
 
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,27 +16,52 @@ struct SnapshotCommand: AsyncParsableCommand {
             EXAMPLES
               ccnfs snapshot web-01 before-upgrade
               ccnfs snapshot web-01 before-upgrade --delete
+              ccnfs snapshot ccnx:/mycorp.com/nodes/host1:web-01 before-upgrade --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The VM.") var machine: String
+    @Argument(help: "The VM, or NODE:VM of another node.") var machine: String
     @Argument(help: "The snapshot's name.") var name: String
     @Flag(help: "Drop it; its space comes back in the background.") var delete = false
+    @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
+        let remote = try RemoteMachine(machine, isElsewhere: errand.isElsewhere)
         if delete {
-            _ = try await global.perform(.deleteSnapshot(machine: machine, name: name))
+            try await drop(remote)
             if !global.json { Output.line("\(machine)@\(name) is dropped") }
             return
         }
-        let taken = try await global.perform(.snapshot(machine: machine, name: name)) {
-            (response) -> SnapshotSummary? in
+        func pick(_ response: ControlResponse) -> SnapshotSummary? {
             if case .snapshots(let taken) = response { taken.first } else { nil }
+        }
+        let taken: SnapshotSummary
+        if let remote {
+            taken = try await errand.perform(
+                .snapshot(machine: remote.machine, name: name),
+                to: remote.node,
+                global,
+                pick
+            )
+        } else {
+            taken = try await global.perform(.snapshot(machine: machine, name: name), pick)
         }
         if global.json { return try Output.json(taken) }
         let count = taken.disks.count
         Output.line("\(machine)@\(name) is taken of \(count) disk\(count == 1 ? "" : "s")")
+    }
+
+    private func drop(_ remote: RemoteMachine?) async throws(Failure) {
+        guard let remote else {
+            _ = try await global.perform(.deleteSnapshot(machine: machine, name: name))
+            return
+        }
+        _ = try await errand.perform(
+            .deleteSnapshot(machine: remote.machine, name: name),
+            to: remote.node,
+            global
+        ) { $0 }
     }
 }
 
@@ -46,18 +72,33 @@ struct SnapshotsCommand: AsyncParsableCommand {
         discussion: """
             WRITTEN is what was written between the snapshot before and this one.
 
-            EXAMPLE
+            EXAMPLES
               ccnfs snapshots web-01
+              ccnfs snapshots ccnx:/mycorp.com/nodes/host1:web-01 --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The VM.") var machine: String?
+    @Argument(help: "The VM, or NODE:VM of another node.") var machine: String?
+    @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
-        let snapshots = try await global.perform(.listSnapshots(machine: machine)) {
-            (response) -> [SnapshotSummary]? in
+        func pick(_ response: ControlResponse) -> [SnapshotSummary]? {
             if case .snapshots(let snapshots) = response { snapshots } else { nil }
+        }
+        let remote = try machine.map { (text) throws(Failure) in
+            try RemoteMachine(text, isElsewhere: errand.isElsewhere)
+        }
+        let snapshots: [SnapshotSummary]
+        if let remote = remote ?? nil {
+            snapshots = try await errand.perform(
+                .listSnapshots(machine: remote.machine),
+                to: remote.node,
+                global,
+                pick
+            )
+        } else {
+            snapshots = try await global.perform(.listSnapshots(machine: machine), pick)
         }
         if global.json { return try Output.json(snapshots) }
         Output.table(

@@ -4,6 +4,7 @@ internal import Control
 internal import Failures
 internal import Files
 internal import Foundation
+internal import Management
 internal import Publishing
 
 struct ListCommand: AsyncParsableCommand {
@@ -11,17 +12,21 @@ struct ListCommand: AsyncParsableCommand {
         commandName: "list",
         abstract: "List templates, also those that are not trusted.",
         discussion: """
-            EXAMPLE
+            With --at or --key those of a repository elsewhere that the key may manage.
+
+            EXAMPLES
               ccnfs list ccnx:/mycorp.com
+              ccnfs list --at repository.mycorp.com --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Only names that begin with this.") var prefix: String?
+    @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
         let prefix = try prefix.map { text throws(Failure) in try Name(uri: text) } ?? Name()
-        var templates = try await global.templates()
+        var templates = try await global.templates(prefix.uri, errand)
         templates = try templates.filter { try Name(uri: $0.name).hasPrefix(prefix) }
         if global.json { return try Output.json(templates) }
         Output.table(
@@ -43,18 +48,25 @@ struct VersionsCommand: AsyncParsableCommand {
         commandName: "versions",
         abstract: "List the versions of a template.",
         discussion: """
-            EXAMPLE
+            EXAMPLES
               ccnfs versions ccnx:/mycorp.com/app1/linuxvm
+              ccnfs versions ccnx:/mycorp.com/app1/linuxvm --at repository.mycorp.com --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
+    @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
         let name = try Name.templateName(uri: name).uri
-        guard let template = try await global.templates().first(where: { $0.name == name }) else {
-            throw Failure(.notFound, "there is no template \(name) here", hint: "see: ccnfs list")
+        let templates = try await global.templates(name, errand)
+        guard let template = templates.first(where: { $0.name == name }) else {
+            throw Failure(
+                .notFound,
+                "there is no template \(name) \(errand.isElsewhere ? "there" : "here")",
+                hint: "see: ccnfs list"
+            )
         }
         if global.json { return try Output.json(template.versions) }
         Output.table(
@@ -133,6 +145,7 @@ struct TagCommand: AsyncParsableCommand {
             EXAMPLES
               ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable 3
               ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable --remove
+              ccnfs tag ccnx:/mycorp.com/app1/linuxvm stable 3 --at repository.mycorp.com --key admin.pem
             """
     )
 
@@ -141,6 +154,7 @@ struct TagCommand: AsyncParsableCommand {
     @Argument(help: "The tag.") var tag: String
     @Argument(help: "The version it is to mean.") var number: Int?
     @Flag(help: "Take the tag away.") var remove = false
+    @OptionGroup var errand: ErrandOptions
 
     func validate() throws {
         guard (number == nil) == remove else {
@@ -150,7 +164,11 @@ struct TagCommand: AsyncParsableCommand {
 
     func run() async throws {
         let name = try Name.templateName(uri: name).uri
-        _ = try await global.perform(.tag(template: name, tag: tag, version: number))
+        if errand.isElsewhere {
+            _ = try await errand.perform(.tag(name: tag, version: number), to: name, global) { $0 }
+        } else {
+            _ = try await global.perform(.tag(template: name, tag: tag, version: number))
+        }
         if global.json { return }
         Output.line(
             number.map { "\(name) version \($0) is \(tag)" } ?? "\(name) has no tag \(tag) any more"
@@ -166,8 +184,9 @@ struct DeleteCommand: AsyncParsableCommand {
             A signed change of the catalog. VMs deployed from it keep working; space that nothing refers
             to is freed.
 
-            EXAMPLE
+            EXAMPLES
               ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version 1
+              ccnfs delete ccnx:/mycorp.com/app1/linuxvm --at repository.mycorp.com --key admin.pem
             """
     )
 
@@ -178,13 +197,17 @@ struct DeleteCommand: AsyncParsableCommand {
         help: "Default: all versions."
     )
     var number: Int?
+    @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
         let name = try Name.templateName(uri: name).uri
-        let deletion = try await global.perform(.delete(template: name, version: number)) {
-            (response) -> Deletion? in
+        func pick(_ response: ControlResponse) -> Deletion? {
             if case .deleted(let deletion) = response { deletion } else { nil }
         }
+        let deletion =
+            errand.isElsewhere
+            ? try await errand.perform(.withdraw(version: number), to: name, global, pick)
+            : try await global.perform(.delete(template: name, version: number), pick)
         if global.json { return try Output.json(deletion) }
         let versions = deletion.versions.map(String.init).joined(separator: ", ")
         Output.line("\(name): withdrawn: version \(versions)")
@@ -255,10 +278,16 @@ struct ExportCommand: AsyncParsableCommand {
 }
 
 extension GlobalOptions {
-    func templates() async throws(Failure) -> [TemplateSummary] {
-        try await perform(.listTemplates) { (response) -> [TemplateSummary]? in
+    /// - Parameter prefix: of names that are asked for elsewhere.
+    func templates(
+        _ prefix: String,
+        _ errand: ErrandOptions
+    ) async throws(Failure) -> [TemplateSummary] {
+        func pick(_ response: ControlResponse) -> [TemplateSummary]? {
             if case .templates(let templates) = response { templates } else { nil }
         }
+        guard errand.isElsewhere else { return try await perform(.listTemplates, pick) }
+        return try await errand.perform(.listTemplates, to: prefix, self, pick)
     }
 }
 

@@ -3,6 +3,7 @@ internal import CCNx
 internal import Control
 internal import Failures
 internal import Files
+internal import Management
 internal import Publishing
 internal import Signing
 
@@ -19,12 +20,23 @@ struct RepublishCommand: AsyncParsableCommand {
               ccnfs republish web-01
               ccnfs republish web-01@configured ccnx:/mycorp.com/app2/webserver --rebase
               ccnfs republish web-01 --to repository.mycorp.com
+              ccnfs republish ccnx:/mycorp.com/nodes/host1:web-01 ccnx:/mycorp.com/app1/linuxvm
+
+            A VM of another node becomes a version at the repository of the template that its node has a route to,
+            or at the node itself; the key signs here.
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The VM, or VM@SNAPSHOT.") var machine: String
+    @Argument(help: "The VM, or VM@SNAPSHOT; of another node NODE:VM.") var machine: String
     @Argument(help: "The template (default: what the VM was deployed from).") var name: String?
+    @Option(
+        help: ArgumentHelp(
+            "Ask there for the other node (default: where this node's routes lead).",
+            valueName: "place"
+        )
+    )
+    var at: String?
     @Option(help: ArgumentHelp("The private key to sign with.", valueName: "file"))
     var key: String?
     @Option(
@@ -45,19 +57,23 @@ struct RepublishCommand: AsyncParsableCommand {
                 hint: "publish it here first, or leave --rebase out"
             )
         }
+        let key = try SigningKey(key, global)
+        if let remote = try RemoteMachine(machine, isElsewhere: at != nil) {
+            let report = try await republish(remote, key)
+            return global.json ? try Output.json(report) : PublishCommand.show(report)
+        }
         let (machine, snapshot) = try DiskSetArgument.machine(machine)
-        let privateKey = try KeyFiles.privateKey(key ?? KeyFiles.defaultPath(global))
         let republication = ControlRequest.Republication(
             machine: machine,
             snapshot: snapshot,
             template: try name.map { (uri) throws(Failure) in try Name.templateName(uri: uri).uri },
             properties: try PropertyArgument.parse(property),
             isRebasing: rebase,
-            publicKeyPEM: String(decoding: try privateKey.publicKey.pem(), as: UTF8.self),
+            publicKeyPEM: key.publicPEM,
             repository: try destination.address(),
             repositoryKey: destination.repositoryKey
         )
-        let session = CommandSession(key: privateKey)
+        let session = CommandSession(key: key.privateKey)
         defer { session.endProgress() }
         let report = try await global.perform(.republish(republication), session: session) {
             (response) -> PublishReport? in
@@ -67,6 +83,38 @@ struct RepublishCommand: AsyncParsableCommand {
         if global.json { return try Output.json(report) }
         PublishCommand.show(report)
         if rebase { Output.line("\(machine) stands on version \(report.version)") }
+    }
+
+    private func republish(
+        _ remote: RemoteMachine,
+        _ key: SigningKey
+    ) async throws(Failure) -> PublishReport {
+        guard let name else {
+            throw Failure(
+                .usage,
+                "of a VM of another node the template has to be named",
+                hint: "what it was deployed from: ccnfs vms --all"
+            )
+        }
+        guard !rebase, destination.to == nil, destination.repositoryKey == nil else {
+            throw Failure(.usage, "--rebase, --to and --repository-key are for VMs of this node")
+        }
+        let (machine, snapshot) = try DiskSetArgument.machine(remote.machine)
+        return try await global.perform(
+            .republish(
+                .init(
+                    machine: machine,
+                    snapshot: snapshot,
+                    template: try Name.templateName(uri: name).uri,
+                    properties: try PropertyArgument.parse(property)
+                )
+            ),
+            to: remote.node,
+            at: at,
+            signedBy: key
+        ) { (response) -> PublishReport? in
+            if case .published(let report) = response { report } else { nil }
+        }
     }
 }
 

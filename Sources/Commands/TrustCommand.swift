@@ -4,11 +4,12 @@ internal import Control
 internal import Failures
 internal import Files
 internal import Signing
+internal import Store
 
 struct TrustCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trust",
-        abstract: "Say which keys may speak for which names on this node.",
+        abstract: "Say which keys may do what under which names on this node.",
         subcommands: [Add.self, Remove.self, List.self],
         defaultSubcommand: List.self
     )
@@ -21,9 +22,15 @@ struct TrustCommand: AsyncParsableCommand {
                 to the prefix, or from the one that --from names, and is that key whoever sends it. Have
                 the id from somebody you believe.
 
+                Rights: publish (templates; the default), manage (list, tag and withdraw templates from
+                elsewhere), operate (list, deploy, snapshot and republish VMs from elsewhere), node (report the
+                VMs of the node of that name). They are added to those that the key has for the prefix.
+
                 EXAMPLES
                   ccnfs trust add ccnx:/mycorp.com /var/lib/ccnfs/keys/publisher.pub
                   ccnfs trust add ccnx:/mycorp.com f13b9a2c57de… --from repository.mycorp.com
+                  ccnfs trust add ccnx:/mycorp.com admin.pub --right manage --right operate
+                  ccnfs trust add ccnx:/mycorp.com/nodes/host1 host1.pub --right node
                 """
         )
 
@@ -34,6 +41,13 @@ struct TrustCommand: AsyncParsableCommand {
             help: ArgumentHelp("Ask this node for the key with that id.", valueName: "address")
         )
         var from: String?
+        @Option(
+            help: ArgumentHelp(
+                "publish (default), manage, operate or node; may be given again.",
+                valueName: "right"
+            )
+        )
+        var right: [String] = []
 
         func run() async throws {
             let prefix = try Name(uri: prefix)
@@ -43,8 +57,24 @@ struct TrustCommand: AsyncParsableCommand {
             }
             let key = try KeyFiles.publicKey(key)
             let pem = String(decoding: try key.pem(), as: UTF8.self)
-            _ = try await global.perform(.addTrust(prefix: prefix.uri, publicKeyPEM: pem))
-            if !global.json { Output.line("key \(key.keyId) may speak for \(prefix)") }
+            let rights = try rights
+            _ = try await global.perform(
+                .addTrust(prefix: prefix.uri, publicKeyPEM: pem, rights: rights.names)
+            )
+            if global.json { return }
+            Output.line(line(key.keyId.digest.hex, prefix))
+        }
+
+        private var rights: TrustRights {
+            get throws(Failure) {
+                right.isEmpty ? TrustRights.publish : try TrustRights(names: right)
+            }
+        }
+
+        private func line(_ keyId: String, _ prefix: Name) -> String {
+            right.isEmpty
+                ? "key \(keyId) may speak for \(prefix)"
+                : "key \(keyId) has for \(prefix) the rights \(right.joined(separator: ", "))"
         }
 
         private func fetch(_ id: String, _ prefix: Name) async throws {
@@ -53,14 +83,15 @@ struct TrustCommand: AsyncParsableCommand {
                 keyId: id,
                 source: try from.map { (text) throws(Failure) in
                     try AddressArgument.address(text)
-                }
+                },
+                rights: try rights.names
             )
             let added = try await global.perform(request) { (response) -> TrustSummary? in
                 if case .trust(let entries) = response { entries.first } else { nil }
             }
             if global.json { return try Output.json(added) }
             Output.line("\(added.algorithm) key \(added.keyId) came")
-            Output.line("key \(added.keyId) may speak for \(added.prefix)")
+            Output.line(line(added.keyId, prefix))
         }
     }
 
@@ -101,8 +132,10 @@ struct TrustCommand: AsyncParsableCommand {
             }
             if global.json { return try Output.json(entries) }
             Output.table(
-                ["PREFIX", "KEY", "ALGORITHM"],
-                entries.map { [$0.prefix, $0.keyId, $0.algorithm] }
+                ["PREFIX", "KEY", "ALGORITHM", "RIGHTS"],
+                entries.map {
+                    [$0.prefix, $0.keyId, $0.algorithm, $0.rights.joined(separator: ",")]
+                }
             )
         }
     }

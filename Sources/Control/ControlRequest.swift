@@ -1,4 +1,5 @@
 package import Foundation
+package import Management
 
 /// What a `ccnfs` command asks of a node. Names are URIs, sizes bytes, paths absolute.
 package enum ControlRequest: Sendable, Codable {
@@ -7,10 +8,11 @@ package enum ControlRequest: Sendable, Codable {
     case show(template: String, version: Int?)
     case tag(template: String, tag: String, version: Int?)
     case trustEntries
-    case addTrust(prefix: String, publicKeyPEM: String)
+    /// Without rights: to publish.
+    case addTrust(prefix: String, publicKeyPEM: String, rights: [String] = [])
     /// The key is fetched by its id. `source`: the face address of who has it; nil for those on the way to the
     /// prefix.
-    case addTrustOfKey(prefix: String, keyId: String, source: String?)
+    case addTrustOfKey(prefix: String, keyId: String, source: String?, rights: [String] = [])
     case removeTrust(prefix: String, keyId: String)
     case mirror(Mirror)
     case endMirror(namespace: String)
@@ -46,6 +48,34 @@ package enum ControlRequest: Sendable, Codable {
     case evict
     case reclaim
     case neighbours(NeighbourRequest)
+    /// Something is to be done by another node.
+    case manage(Errand)
+    /// VMs of all nodes whose names begin with the prefix, asked of the repositories at these addresses; none:
+    /// of those that routes lead to.
+    case listNodes(prefix: String, repositories: [String], publicKeyPEM: String)
+
+    /// What another node is to do. The command signs it.
+    package struct Errand: Sendable, Codable {
+        /// URI of a node, a template or a prefix; of a node also the last segment of its name.
+        package var target: String
+        package var operation: ManagementRequest.Operation
+        /// A face address, or the URI of a name whose routes lead there; nil: the routes of the target.
+        package var place: String?
+        /// PEM of the key that signs.
+        package var publicKeyPEM: String
+
+        package init(
+            target: String,
+            operation: ManagementRequest.Operation,
+            place: String?,
+            publicKeyPEM: String
+        ) {
+            self.target = target
+            self.operation = operation
+            self.place = place
+            self.publicKeyPEM = publicKeyPEM
+        }
+    }
 
     package struct Mirror: Sendable, Codable {
         package var namespace: String

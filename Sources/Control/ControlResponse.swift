@@ -25,6 +25,7 @@ package enum ControlResponse: Sendable, Codable {
     case verified(Verification)
     case freed(Reclaimer.Report)
     case neighbours(NeighbourResponse)
+    case nodes(NodeList)
 }
 
 package struct TemplateSummary: Sendable, Codable {
@@ -317,11 +318,13 @@ package struct TrustSummary: Sendable, Codable {
     package var prefix: String
     package var keyId: String
     package var algorithm: String
+    package var rights: [String]
 
-    package init(prefix: String, keyId: String, algorithm: String) {
+    package init(prefix: String, keyId: String, algorithm: String, rights: [String]) {
         self.prefix = prefix
         self.keyId = keyId
         self.algorithm = algorithm
+        self.rights = rights
     }
 }
 

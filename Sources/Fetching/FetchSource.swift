@@ -26,7 +26,8 @@ package struct FetchSource: Sendable {
     package private(set) var kind: Kind
     /// Its packets are small, and may be lost: it is asked for objects in chunks.
     let isDatagram: Bool
-    var face: FaceId?
+    /// Nil while it is down.
+    package internal(set) var face: FaceId?
     var window: SourceWindow
     var lanes = FetchLanes()
     /// Asks for chunks of objects whose turn has come.

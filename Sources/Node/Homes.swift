@@ -92,14 +92,26 @@ final class Homes: Sendable {
         }
     }
 
-    /// The key that signs this node's catalogs; made at first use.
+    /// The key that signs this node's catalogs and answers; made at first use.
     private static func nodeKey(in state: String) throws(Failure) -> PrivateKey {
         let path = "\(state)/keys/node.pem"
-        if FileTree.exists(path) { return try PrivateKey(pem: try FileTree.bytes(of: path)) }
+        if FileTree.exists(path) {
+            let key = try PrivateKey(pem: try FileTree.bytes(of: path))
+            try writePublicHalf(of: key, in: state)
+            return key
+        }
         try FileTree.makeDirectory("\(state)/keys", permissions: 0o700)
         let key = try PrivateKey.generate(.ecP384)
         try FileTree.replace(path, with: try key.pem(), permissions: 0o600)
+        try writePublicHalf(of: key, in: state)
         return key
+    }
+
+    /// For whoever lets this node speak for a name.
+    private static func writePublicHalf(of key: PrivateKey, in state: String) throws(Failure) {
+        let path = "\(state)/keys/node.pub"
+        if FileTree.exists(path) { return }
+        try FileTree.replace(path, with: try key.publicKey.pem(), permissions: 0o644)
     }
 
     var editor: CatalogEditor {

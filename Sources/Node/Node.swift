@@ -60,7 +60,7 @@ package final class Node: Sendable {
         )
         let addresses = try await exchange.start(
             responder: operations.responder,
-            receiver: operations.publishReceiver(),
+            answerers: operations.answerers(),
             transit: operations.transit,
             listening: configuration.listenAddresses
         )
@@ -76,6 +76,8 @@ package final class Node: Sendable {
         }
         operations.startMirrors()
         let renewing = Task { [operations] in await operations.renewCatalogs() }
+        let reporting = Task { [operations] in await operations.reportInventory() }
+        let expiring = Task { [operations] in await operations.expireNodes() }
         let keeping = Task { [operations] in await operations.fetchWhatIsKept() }
         // Before anybody knows that this node is there, and ends it.
         let signals = SignalWatch([SIGTERM, SIGINT])
@@ -89,7 +91,11 @@ package final class Node: Sendable {
         tell(.ready(status: status(addresses)))
         let outcome = await waitForEnd(session, signals)
         tell(.stopping(status: "making disks durable"))
-        for task in [following, renewing, keeping, reloading].compactMap(\.self) { task.cancel() }
+        for task in [following, renewing, reporting, expiring, keeping, reloading].compactMap(
+            \.self
+        ) {
+            task.cancel()
+        }
         operations.mirroring.cancelAll()
         await control.stop()
         await serving.value

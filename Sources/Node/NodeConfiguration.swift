@@ -25,6 +25,11 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var overlayPlace: String?
     /// Whether templates may be published here from elsewhere, by keys that are trusted for their names.
     package var acceptsPublishing = false
+    /// Whether templates and VMs may be managed here from elsewhere, by keys that have the right, and whether
+    /// other nodes may report their VMs.
+    package var acceptsManagement = false
+    /// What this node is called from elsewhere; nil: it reports no VMs, and nobody asks for them.
+    package var nodeName: Name?
     /// Namespaces that this node is a mirror repository of.
     package var mirrors: [Mirror] = []
     /// Seconds between looks at the catalogs of other repositories.

@@ -18,16 +18,22 @@ extension NodeOperations {
             TrustSummary(
                 prefix: entry.prefix.uri,
                 keyId: entry.keyId.digest.hex,
-                algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)"
+                algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)",
+                rights: entry.rights.names
             )
         }
     }
 
-    func addTrust(_ prefix: Name, _ pem: String) throws(Failure) {
-        try addTrust(prefix, try PublicKey(pem: Array(pem.utf8)))
+    /// - Parameter rights: names of what it may do; none: publish.
+    func addTrust(_ prefix: Name, _ pem: String, _ rights: [String]) throws(Failure) {
+        try addTrust(prefix, try PublicKey(pem: Array(pem.utf8)), rights)
     }
 
-    private func addTrust(_ prefix: Name, _ key: PublicKey) throws(Failure) {
+    private func addTrust(
+        _ prefix: Name,
+        _ key: PublicKey,
+        _ rights: [String]
+    ) throws(Failure) {
         guard !prefix.isEmpty else {
             throw Failure(
                 .usage,
@@ -36,7 +42,12 @@ extension NodeOperations {
             )
         }
         _ = try homes.database.addTrust(
-            TrustEntry(prefix: prefix, publicKeyDER: key.derBytes, keyId: key.keyId),
+            TrustEntry(
+                prefix: prefix,
+                publicKeyDER: key.derBytes,
+                keyId: key.keyId,
+                rights: rights.isEmpty ? .publish : try TrustRights(names: rights)
+            ),
             now: WallClock.seconds
         )
         try homes.templates.reload()
@@ -49,7 +60,8 @@ extension NodeOperations {
     func addTrust(
         _ prefix: Name,
         ofKey hex: String,
-        from source: String?
+        from source: String?,
+        _ rights: [String]
     ) async throws(Failure) -> TrustSummary {
         guard let digest = SHA256Digest(hex: hex) else {
             throw Failure(.usage, "\(hex) is no key id, which has 64 hexadecimal digits")
@@ -86,11 +98,12 @@ extension NodeOperations {
             )
         }
         let key = try name.key(in: object)
-        try addTrust(prefix, key)
+        try addTrust(prefix, key, rights)
         return TrustSummary(
             prefix: prefix.uri,
             keyId: key.keyId.digest.hex,
-            algorithm: "\(key.algorithm)"
+            algorithm: "\(key.algorithm)",
+            rights: rights
         )
     }
 

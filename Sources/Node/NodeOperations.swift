@@ -28,11 +28,14 @@ package final class NodeOperations: Sendable {
     let exchange: PacketExchange
     /// One command's: nobody is connected.
     let isStandalone: Bool
+    private let isStarted = Mutex(false)
     let fetcher: Fetcher
     let publisher: Publisher
     /// Nil if nothing is kept of what passes through.
     let transit: TransitCache?
     let catalogProblems = Mutex<[Name: String]>([:])
+    /// The nodes that report here.
+    let nodeBook: NodeBook
     let keptStates = Mutex<[PinRow: KeptState]>([:])
     let mirroring = Mirroring()
 
@@ -44,6 +47,7 @@ package final class NodeOperations: Sendable {
         logger: Logger
     ) throws(Failure) {
         self.isStandalone = isStandalone
+        nodeBook = NodeBook(exchange: exchange)
         self.configuration = configuration
         self.exchange = exchange
         self.logger = logger
@@ -99,11 +103,12 @@ package final class NodeOperations: Sendable {
             return .done
         case .trustEntries:
             return .trust(try trustSummaries())
-        case .addTrust(let prefix, let pem):
-            try addTrust(try Name(uri: prefix), pem)
+        case .addTrust(let prefix, let pem, let rights):
+            try addTrust(try Name(uri: prefix), pem, rights)
             return .done
-        case .addTrustOfKey(let prefix, let keyId, let source):
-            return .trust([try await addTrust(try Name(uri: prefix), ofKey: keyId, from: source)])
+        case .addTrustOfKey(let prefix, let keyId, let source, let rights):
+            let prefix = try Name(uri: prefix)
+            return .trust([try await addTrust(prefix, ofKey: keyId, from: source, rights)])
         case .mirror(let mirror):
             return .mirrored(try await beginMirror(mirror, session))
         case .endMirror(let namespace):
@@ -186,6 +191,11 @@ package final class NodeOperations: Sendable {
             return .freed(try await reclaim())
         case .neighbours(let request):
             return .neighbours(try await perform(request))
+        case .manage(let errand):
+            return try await manage(errand, session)
+        case .listNodes(let prefix, let repositories, let pem):
+            let prefix = try Name(uri: prefix)
+            return .nodes(try await nodes(under: prefix, at: repositories, pem, session))
         }
     }
 
@@ -355,8 +365,16 @@ package final class NodeOperations: Sendable {
 
     /// One command's faces come up when it first needs one.
     func startIfStandalone() async throws(Failure) {
-        if isStandalone { _ = try await exchange.start(responder: responder, listening: []) }
+        let isFirst = isStarted.withLock { isStarted in
+            defer { isStarted = true }
+            return !isStarted
+        }
+        guard isStandalone, isFirst else { return }
+        _ = try await exchange.start(responder: responder, listening: [])
     }
+
+    /// Answer the Interests of others that are about something else than objects.
+    func answerers() -> [any InterestAnswerer] { [publishReceiver(), managementReceiver()] }
 
     /// Answers the Interests of others from what is here.
     var responder: Responder {
@@ -364,7 +382,7 @@ package final class NodeOperations: Sendable {
     }
 
     /// Answers those who publish here from elsewhere.
-    func publishReceiver() -> PublishReceiver {
+    private func publishReceiver() -> PublishReceiver {
         PublishReceiver(
             publisher: publisher,
             exchange: exchange,

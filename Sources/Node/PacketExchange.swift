@@ -33,8 +33,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     var own = OwnRequests()
     var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
     private var nextSource: FetchScheduler.SourceId = 0
-    /// Answers what is neither an object nor a pointer; may block.
-    private var receiver: PublishReceiver?
+    /// Answer what is neither an object nor a pointer.
+    private var answerers: [any InterestAnswerer] = []
     /// What passes through for others; nil if it is not kept.
     private var transit: TransitCache?
     private var expiry: (task: Scheduled<Void>, time: UInt64)?
@@ -151,7 +151,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     /// Nil if the face is down.
-    private func address(of face: FaceId) -> FaceAddress? {
+    func address(of face: FaceId) -> FaceAddress? {
         table?.face(face)?.address
     }
 
@@ -159,13 +159,13 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         loop.execute { self.carryOut(self.own.scheduler.removeSource(source, now: self.now)) }
     }
 
-    /// Begins to listen and to connect. Interests of others are answered by `responder`, those that want
-    /// to publish here by `receiver`; what passes through is kept in `transit`.
+    /// Begins to listen and to connect. Interests of others are answered by the first of `answerers` that
+    /// has an answer, else by `responder`; what passes through is kept in `transit`.
     ///
     /// - Returns: the addresses really bound.
     func start(
         responder: Responder,
-        receiver: PublishReceiver? = nil,
+        answerers: [any InterestAnswerer] = [],
         transit: TransitCache? = nil,
         listening addresses: [FaceAddress]
     ) async throws(Failure) -> [FaceAddress] {
@@ -179,7 +179,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         loop.execute {
             self.table = table
             self.responder = responder
-            self.receiver = receiver
+            self.answerers = answerers
             self.transit = transit
         }
         var bound: [FaceAddress] = []
@@ -285,9 +285,9 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private func startLookups() {
         while let lookup = lookupQueue.next() {
             nextLookup = (nextLookup + 1) % lookups.count
-            lookups[nextLookup].async { [responder, receiver, transit] in
+            lookups[nextLookup].async { [responder, answerers, transit] in
                 let answer =
-                    receiver?.answer(lookup.interest, from: lookup.face)
+                    answerers.firstAnswer(to: lookup.interest, from: lookup.face)
                     ?? responder.flatMap { self.answer(lookup.interest, from: $0) }
                     ?? transit?.answer(lookup.interest, now: Self.wallClockMilliseconds)
                 self.loop.execute {

@@ -16,7 +16,7 @@ internal import Templates
 /// restart begins a session that finds what the one before has stored.
 ///
 /// Concurrency: any thread; `answer` may block on the disk.
-final class PublishReceiver: Sendable {
+final class PublishReceiver: InterestAnswerer {
     private let publisher: Publisher
     private let exchange: PacketExchange
     private let nodeKey: PrivateKey

@@ -314,9 +314,7 @@ package final class Publisher: Sendable {
         _ signer: some Signer,
         now: Int
     ) async throws(Failure) -> [UInt8] {
-        let name = record.name.appending(.name("@record"))
-            .appending(.name(String(record.version))).appending(.chunk(0))
-        let object = ContentObject(name: name, payload: try record.json())
+        let object = ContentObject(name: record.signedName, payload: try record.json())
         let signed = try await signer.sign(object, signatureTimeMilliseconds: UInt64(now) * 1000)
         let packet = try PacketDecoder.decode(signed)
         guard packet.packet == .contentObject(object) else {

@@ -2,6 +2,7 @@ package import CCNx
 package import Failures
 package import Foundation
 package import Store
+internal import Templates
 
 /// How a publisher and a repository talk about one version: Interests for names that are never asked for
 /// twice, so that nothing in between answers them.
@@ -123,15 +124,15 @@ package enum PublishReply: Codable, Sendable {
 
 extension PublishReply {
     package init(json: [UInt8]) throws(Failure) {
-        self = try decoded(json, "answer of a repository")
+        self = try JSONPayload.decoded(json, what: "answer of a repository")
     }
-    package func json() throws(Failure) -> [UInt8] { try encoded(self) }
+    package func json() throws(Failure) -> [UInt8] { try JSONPayload.encoded(self) }
 }
 
 extension PublishRequestPayload {
     /// - Throws: `.unsupported` for a newer format.
     package init(json: [UInt8]) throws(Failure) {
-        self = try decoded(json, "publish request")
+        self = try JSONPayload.decoded(json, what: "publish request")
         guard format <= Self.format else {
             throw Failure(
                 .unsupported,
@@ -141,23 +142,5 @@ extension PublishRequestPayload {
         }
     }
 
-    package func json() throws(Failure) -> [UInt8] { try encoded(self) }
-}
-
-private func decoded<Value: Decodable>(_ json: [UInt8], _ what: String) throws(Failure) -> Value {
-    do {
-        return try JSONDecoder().decode(Value.self, from: Data(json))
-    } catch {
-        throw Failure(.invalid, "this is no \(what): \(error)")
-    }
-}
-
-private func encoded(_ value: some Encodable) throws(Failure) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    do {
-        return Array(try encoder.encode(value))
-    } catch {
-        throw Failure(.invalid, "it cannot be written: \(error)")
-    }
+    package func json() throws(Failure) -> [UInt8] { try JSONPayload.encoded(self) }
 }

@@ -17,6 +17,8 @@ package import Logging
 ///   - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 10}
 /// peers: [tcp:host2:9695]
 /// accept-publish: false
+/// accept-management: false
+/// node-name: ccnx:/mycorp.com/nodes/host1
 /// mirrors:
 ///   - {namespace: ccnx:/other.com, from: tcp:repo.other.com:9695, interval: 60s}
 /// catalogs: {interval: 2s}
@@ -38,6 +40,8 @@ package struct NodeSettings: Sendable {
     package var routes: [Route]?
     package var peers: [FaceAddress]?
     package var acceptsPublishing: Bool?
+    package var acceptsManagement: Bool?
+    package var nodeName: Name?
     package var mirrors: [Mirror]?
     package var catalogIntervalMilliseconds: Int?
     /// The defaults where the file says nothing.
@@ -91,6 +95,8 @@ extension NodeSettings {
         case vmStore = "vm-store"
         case mount, listen, routes, peers, mirrors, catalogs, faces
         case acceptPublish = "accept-publish"
+        case acceptManagement = "accept-management"
+        case nodeName = "node-name"
         case logLevel = "log-level"
     }
 
@@ -126,6 +132,11 @@ extension NodeSettings {
                 routes = try value.list { (item) throws(Failure) in try Self.route(item) }
             case .peers: peers = try value.addresses()
             case .acceptPublish: acceptsPublishing = try value.flag()
+            case .acceptManagement: acceptsManagement = try value.flag()
+            case .nodeName:
+                nodeName = try value.reading { (text) throws(Failure) in
+                    try Name.nodeName(uri: text)
+                }
             case .mirrors: mirrors = try Self.mirrors(value)
             case .catalogs: try readCatalogs(value)
             case .faces: try readFaces(value)

@@ -1,7 +1,6 @@
 package import CCNx
 package import Failures
-internal import Foundation
-internal import Signing
+package import Signing
 
 /// JSON as the payload of a signed Content Object.
 package enum SignedJSON {
@@ -9,16 +8,15 @@ package enum SignedJSON {
         _ value: some Encodable,
         name: Name
     ) throws(Failure) -> ContentObject {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        do {
-            return ContentObject(name: name, payload: Array(try encoder.encode(value)))
+        do throws(Failure) {
+            return ContentObject(name: name, payload: try JSONPayload.encoded(value))
         } catch {
-            throw Failure(.invalid, "\(name) cannot be written: \(error)")
+            throw error.wrapped("\(name) cannot be signed")
         }
     }
 
-    static func sign(
+    /// - Parameter now: seconds since 1970.
+    package static func sign(
         _ value: some Encodable,
         name: Name,
         with key: PrivateKey,
@@ -31,17 +29,13 @@ package enum SignedJSON {
         )
     }
 
-    static func payload<Value: Decodable>(
+    package static func payload<Value: Decodable>(
         of packet: DecodedPacket,
         what: String
     ) throws(Failure) -> Value {
         guard case .contentObject(let object) = packet.packet else {
             throw Failure(.invalid, "the \(what) is no Content Object")
         }
-        do {
-            return try JSONDecoder().decode(Value.self, from: Data(object.payload))
-        } catch {
-            throw Failure(.invalid, "this is no \(what): \(error)")
-        }
+        return try JSONPayload.decoded(object.payload, what: what)
     }
 }

@@ -53,6 +53,11 @@ package struct TemplateRecord: Sendable, Equatable {
         }
     }
 
+    /// Of the Content Object that the publisher signs.
+    package var signedName: Name {
+        name.appending([.name("@record"), .name(String(version)), .chunk(0)])
+    }
+
     package init(
         name: Name,
         version: Int,

@@ -5,7 +5,8 @@ package import Store
 
 /// Which keys may speak for which names.
 ///
-/// A key that is trusted for a prefix may sign everything under it. Nobody is trusted by default.
+/// A key that is trusted for a prefix may do what its rights say with everything under it; to speak for
+/// a name is to publish. Nobody is trusted by default.
 package struct TrustPolicy: Sendable {
     package let entries: [TrustEntry]
 
@@ -13,7 +14,37 @@ package struct TrustPolicy: Sendable {
 
     /// The key with this id, if it may speak for `name`.
     package func key(_ id: KeyId, speakingFor name: Name) throws(Failure) -> PublicKey? {
-        let entry = entries.first { $0.keyId == id && name.hasPrefix($0.prefix) }
+        try key(id, with: .publish) { name.hasPrefix($0) }
+    }
+
+    /// The key with this id, if it has all these rights for `name`.
+    package func key(
+        _ id: KeyId,
+        with rights: TrustRights,
+        for name: Name
+    ) throws(Failure) -> PublicKey? {
+        try key(id, with: rights) { name.hasPrefix($0) }
+    }
+
+    /// The key with this id, if it has all these rights for something at, under or above `prefix`.
+    package func key(
+        _ id: KeyId,
+        with rights: TrustRights,
+        around prefix: Name
+    ) throws(Failure) -> PublicKey? {
+        try key(id, with: rights) { prefix.hasPrefix($0) || $0.hasPrefix(prefix) }
+    }
+
+    package func knows(_ id: KeyId) -> Bool { entries.contains { $0.keyId == id } }
+
+    private func key(
+        _ id: KeyId,
+        with rights: TrustRights,
+        where isMeant: (_ prefix: Name) -> Bool
+    ) throws(Failure) -> PublicKey? {
+        let entry = entries.first {
+            $0.keyId == id && $0.rights.isSuperset(of: rights) && isMeant($0.prefix)
+        }
         guard let entry else { return nil }
         return try PublicKey(der: entry.publicKeyDER)
     }

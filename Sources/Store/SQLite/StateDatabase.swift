@@ -7,7 +7,8 @@ internal import GRDB
 /// Concurrency: any thread; writes are one at a time.
 package final class StateDatabase: Sendable {
     /// Version 1: the first. Version 2: overlays on their own, which extents belong to and may refer
-    /// to; snapshots; where overlays are kept; moved VMs. Version 3: pins, mirrors.
+    /// to; snapshots; where overlays are kept; moved VMs. Version 3: pins, mirrors, what trusted keys may do,
+    /// requests to manage this node from elsewhere.
     package static let formatVersion = 3
     let file: SQLiteFile
     /// There was no database before.
@@ -68,6 +69,7 @@ package final class StateDatabase: Sendable {
             keyId BLOB NOT NULL,
             publicKey BLOB NOT NULL,
             added INTEGER NOT NULL,
+            rights INTEGER NOT NULL DEFAULT 1,
             PRIMARY KEY (prefix, keyId)
         ) WITHOUT ROWID;
 
@@ -200,6 +202,11 @@ package final class StateDatabase: Sendable {
             PRIMARY KEY (template, version, item)
         ) WITHOUT ROWID;
 
+        CREATE TABLE managed (
+            request BLOB PRIMARY KEY NOT NULL,
+            received INTEGER NOT NULL
+        ) WITHOUT ROWID;
+
         CREATE TABLE mirror (
             namespace TEXT PRIMARY KEY NOT NULL,
             source TEXT NOT NULL,
@@ -208,8 +215,10 @@ package final class StateDatabase: Sendable {
         ) WITHOUT ROWID;
         """
 
+    /// Keys that were trusted before might publish, and nothing else.
     private static let upgradeFrom2 = """
 
+        ALTER TABLE trust ADD COLUMN rights INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE catalog ADD COLUMN mirroredFrom TEXT;
         """ + newTables
 
