@@ -37,6 +37,7 @@ struct NodeOptionsTests {
         peers: [tcp:file]
         mirrors: [{namespace: ccnx:/file, from: tcp:file}]
         catalogs: {interval: 5s}
+        node-name: ccnx:/file/host
         faces: {limit: 16}
         log-level: error
         """
@@ -53,6 +54,8 @@ struct NodeOptionsTests {
         #expect(configuration.mirrors.map(\.source.description) == ["tcp:file:9695"])
         #expect(configuration.mirrors.map(\.intervalMilliseconds) == [60_000])
         #expect(configuration.catalogInterval == 5)
+        #expect(configuration.nodeName?.uri == "ccnx:/file/host")
+        #expect(!configuration.acceptsManagement)
         #expect(configuration.faces.faceCount == 16)
     }
 
@@ -61,7 +64,8 @@ struct NodeOptionsTests {
             "--config", try file(Self.everything), "--state", "/option/state", "--cache",
             "/option/cache", "--cache-limit", "2G", "--vm-store", "/option/vms", "--listen",
             "tcp:option:1", "--route", "ccnx:/option=tcp:option", "--peer", "tcp:option",
-            "--catalog-interval", "0.5",
+            "--catalog-interval", "0.5", "--node-name", "ccnx:/option/host",
+            "--accept-management",
         ])
         #expect(configuration.stateDirectory == "/option/state")
         #expect(configuration.cacheDirectory == "/option/cache")
@@ -72,6 +76,8 @@ struct NodeOptionsTests {
         #expect(configuration.routes.map(\.cost) == [NodeConfiguration.Route.defaultCost])
         #expect(configuration.peers.map(\.description) == ["tcp:option:9695"])
         #expect(configuration.catalogInterval == 0.5)
+        #expect(configuration.nodeName?.uri == "ccnx:/option/host")
+        #expect(configuration.acceptsManagement)
         #expect(configuration.faces.faceCount == 16)
     }
 
@@ -100,6 +106,7 @@ struct NodeOptionsTests {
             "--config=-\(folder.path)/none.yaml", "--listen", "tcp:a:1", "--listen", "tcp:b:1",
             "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--catalog-interval", "0.5",
             "--cache-limit", "2G", "--vm-store", "/vms", "--accept-publish",
+            "--accept-management", "--node-name", "ccnx:/a/host",
         ]
         let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
         #expect(command.node.words == words)
@@ -166,6 +173,8 @@ struct NodeOptionsTests {
                 "route      ccnx:/file to tcp:file:9695, cost 3",
                 "peer       tcp:file:9695",
                 "publish    on this node only",
+                "manage     on this node only",
+                "node       ccnx:/file/host",
                 "catalogs   every 5s",
                 "faces      at most 16",
                 "queue      8.0 MiB a face",

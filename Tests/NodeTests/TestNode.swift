@@ -4,6 +4,7 @@ import Faces
 import Failures
 import Files
 import Logging
+import Management
 import Namespace
 import Publishing
 import Repositories
@@ -32,12 +33,16 @@ final class TestNode: Sendable {
     ///   - silent: another repository, which costs less.
     ///   - mirrors: namespaces that the settings say are mirrored here.
     ///   - acceptsPublishing: whether templates may be published here from elsewhere.
+    ///   - acceptsManagement: whether it may be managed from elsewhere.
+    ///   - name: what it is called from elsewhere.
     init(
         asking repository: FaceAddress? = nil,
         peers: [FaceAddress] = [],
         silent: FaceAddress? = nil,
         mirrors: [NodeConfiguration.Mirror] = [],
         acceptsPublishing: Bool = false,
+        acceptsManagement: Bool = false,
+        name: Name? = nil,
         cacheLimit: Int = .max,
         transitLimit: Int = NodeConfiguration.defaultTransitLimit
     ) throws {
@@ -49,6 +54,8 @@ final class TestNode: Sendable {
         configuration.cacheLimit = cacheLimit
         configuration.transitLimit = transitLimit
         configuration.acceptsPublishing = acceptsPublishing
+        configuration.acceptsManagement = acceptsManagement
+        configuration.nodeName = name
         configuration.mirrors = mirrors
         configuration.routes = repository.map { [.init(prefix: Self.namespace, address: $0)] } ?? []
         if let silent {
@@ -72,7 +79,7 @@ final class TestNode: Sendable {
     ) async throws(Failure) -> FaceAddress? {
         try await exchange.start(
             responder: responder,
-            receiver: operations.publishReceiver(),
+            answerers: operations.answerers(),
             transit: operations.transit,
             listening: listening.map { [$0] } ?? []
         ).first
@@ -88,11 +95,19 @@ final class TestNode: Sendable {
     }
 
     func trustPublisher() async throws {
-        let pem = try Self.publisherKey.get().publicKey.pem()
+        try await trust(try Self.publisherKey.get().publicKey, ["publish"])
+    }
+
+    func trust(
+        _ key: PublicKey,
+        _ rights: [String],
+        for prefix: Name = namespace
+    ) async throws {
         _ = try await perform(
             .addTrust(
-                prefix: Self.namespace.uri,
-                publicKeyPEM: String(decoding: pem, as: UTF8.self)
+                prefix: prefix.uri,
+                publicKeyPEM: String(decoding: try key.pem(), as: UTF8.self),
+                rights: rights
             )
         )
     }
@@ -183,5 +198,29 @@ final class TestSession: ControlSession {
     func read(byteCount: Int) async throws(Failure) -> [UInt8] {
         let start = (position.increment() - 1) * byteCount
         return Array(bytes.dropFirst(start).prefix(byteCount))
+    }
+}
+
+extension TestNode {
+    /// Has another node do something, as the publisher.
+    @discardableResult
+    func manage(
+        _ operation: ManagementRequest.Operation,
+        _ target: String,
+        at address: FaceAddress? = nil
+    ) async throws -> ControlResponse {
+        try await perform(
+            .manage(
+                .init(
+                    target: target,
+                    operation: operation,
+                    place: address?.description,
+                    publicKeyPEM: String(
+                        decoding: try Self.publisherKey.get().publicKey.pem(),
+                        as: UTF8.self
+                    )
+                )
+            )
+        )
     }
 }

@@ -35,6 +35,8 @@ struct NodeSettingsTests {
             peers:
               - tcp:host2:9695
             accept-publish: true
+            accept-management: true
+            node-name: ccnx:/mycorp.com/nodes/host1
             mirrors:
               - {namespace: ccnx:/mycorp.com, from: tcp:repo.mycorp.com}
               - {namespace: ccnx:/other.com, from: tcp:repo.other.com, interval: 5m}
@@ -69,6 +71,8 @@ struct NodeSettingsTests {
         #expect(settings.routes == routes)
         #expect(settings.peers?.map(\.description) == ["tcp:host2:9695"])
         #expect(settings.acceptsPublishing == true)
+        #expect(settings.acceptsManagement == true)
+        #expect(settings.nodeName?.uri == "ccnx:/mycorp.com/nodes/host1")
         let mirrors = [
             NodeSettings.Mirror(
                 namespace: try Name(uri: "ccnx:/mycorp.com"),
@@ -102,6 +106,8 @@ struct NodeSettingsTests {
         #expect(settings.cacheLimit == nil)
         #expect(settings.mountPoint == nil)
         #expect(settings.listenAddresses == nil)
+        #expect(settings.acceptsManagement == nil)
+        #expect(settings.nodeName == nil)
         #expect(settings.routes == nil)
         #expect(settings.faces == FaceSettings())
         #expect(settings.logLevel == nil)
@@ -215,6 +221,10 @@ struct NodeSettingsTests {
                 "catalogs: {interval: 1ms}\n",
                 "1:22: catalogs.interval must be from 100ms to 24h"
             ),
+            (
+                "node-name: ccnx:/mycorp.com\n",
+                "1:12: node-name: ccnx:/mycorp.com cannot name a node: it has fewer than 2 segments"
+            ),
             ("log-level: loud\n", "1:12: log-level: there is no log level loud"),
             // The first in the file
             ("state: [a]\nlistn: []\n", "1:8: state must be text, and is a list"),
@@ -253,8 +263,9 @@ struct NodeSettingsTests {
     func aNearMissIsGuessed(yaml: String, guess: String) async {
         let refused = await failure { try settings(yaml) }
         let keys =
-            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, mirrors, catalogs, faces, accept-publish"
-        #expect(refused?.hint == "\(guess)the keys are \(keys), log-level")
+            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, mirrors, catalogs, faces, "
+            + "accept-publish, accept-management, node-name, log-level"
+        #expect(refused?.hint == "\(guess)the keys are \(keys)")
     }
 
     @Test func aFileThatIsNotThereIsNotFound() async {
@@ -282,6 +293,8 @@ struct NodeSettingsTests {
         #expect(full.routes?.isEmpty == false)
         #expect(full.peers?.isEmpty == false)
         #expect(full.acceptsPublishing == false)
+        #expect(full.acceptsManagement == false)
+        #expect(full.nodeName != nil)
         #expect(full.mirrors?.isEmpty == false)
         #expect(full.catalogIntervalMilliseconds == 2_000)
         #expect(full.faces == FaceSettings(), "the sample shows the defaults")

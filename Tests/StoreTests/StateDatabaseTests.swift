@@ -192,6 +192,51 @@ import Testing
         #expect(try database.trustEntries() == [entries[1]])
     }
 
+    @Test func addsToTheRightsOfAKey() throws {
+        let folder = try TemporaryFolder()
+        let database = try database(folder)
+        func entry(_ rights: TrustRights) -> TrustEntry {
+            TrustEntry(
+                prefix: Self.corp,
+                publicKeyDER: [1, 2, 3],
+                keyId: KeyId(ObjectId(of: [1]).digest),
+                rights: rights
+            )
+        }
+        #expect(try database.addTrust(entry(.manage), now: 5))
+        #expect(try database.trustEntries() == [entry(.manage)])
+        #expect(try database.addTrust(entry([.manage, .operate]), now: 6))
+        #expect(try database.addTrust(entry(.operate), now: 7) == false)
+        #expect(try database.trustEntries() == [entry([.manage, .operate])])
+        #expect(try TrustRights(names: ["node", "publish"]) == [.publish, .node])
+        #expect(TrustRights([.publish, .node]).names == ["publish", "node"])
+        #expect(kind { _ = try TrustRights(names: ["manage", "everything"]) } == .usage)
+    }
+
+    // MARK: Requests from elsewhere
+
+    @Test func remembersRequestsForAsLongAsItIsTold() throws {
+        let folder = try TemporaryFolder()
+        func note(_ number: UInt8, now: Int, limit: Int = 2) throws -> Bool {
+            try database(folder).noteManagementRequest(
+                ObjectId(of: [number]),
+                now: now,
+                memory: 600,
+                limit: limit
+            )
+        }
+        // Each opens the database anew, as a node does that was killed.
+        #expect(try note(1, now: 1_000))
+        #expect(try note(1, now: 1_001) == false)
+        #expect(try note(1, now: 1_599) == false)
+        #expect(try note(2, now: 1_599))
+        #expect(kind { _ = try note(3, now: 1_599) } == .busy)
+        #expect(try note(3, now: 1_600))
+        #expect(try note(2, now: 1_600) == false)
+        // A clock that was put back keeps nobody out for ever.
+        #expect(try note(4, now: 100))
+    }
+
     // MARK: Catalogs
 
     private func catalog(_ namespace: Name, serial: Int) -> CatalogRow {
@@ -492,6 +537,7 @@ extension StateDatabaseTests {
             )
             #expect(try database.mapPages(of: 999).isEmpty)
             #expect(try database.snapshots().isEmpty)
+            #expect(try database.trustEntries().allSatisfy { $0.rights == .publish })
             #expect(try database.tags().map(\.tag) == ["stable"])
             #expect(try database.catalogs().allSatisfy { $0.mirroredFrom == nil })
             #expect(try database.mirrors().isEmpty)
@@ -513,6 +559,34 @@ extension StateDatabaseTests {
             #expect(catalogs.map(\.mirroredFrom) == [nil])
             #expect(try database.versions().isEmpty == false)
             #expect(try database.mirrors().isEmpty)
+            #expect(try database.integrityProblems().isEmpty)
+        }
+    }
+
+    /// Of format 2, in which trusted keys had no rights; made by the program that wrote it.
+    private static let fixture2 = fixture.deletingLastPathComponent().appending(
+        path: "state-2.sqlite"
+    )
+
+    @Test func bringsFormat2Up() throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/state.sqlite"
+        try FileManager.default.copyItem(atPath: Self.fixture2.path(), toPath: path)
+        for _ in 0..<2 {
+            let database = try StateDatabase(path: path)
+            #expect(!database.isNew)
+            let trust = try database.trustEntries()
+            #expect(trust.map(\.prefix.uri) == ["ccnx:/mycorp.com"])
+            #expect(
+                trust.map(\.keyId.digest.hex) == [
+                    "08bb3ccdcd82741e3699addca29c879b8a2ae3e4466110ba5c179e4477605f99"
+                ]
+            )
+            // What such keys could do, and nothing else.
+            #expect(trust.map(\.rights) == [.publish])
+            #expect(try database.vms().map(\.name) == ["web-01"])
+            #expect(try database.versions().map(\.version) == [1])
+            #expect(try database.snapshots().map(\.name) == ["before"])
             #expect(try database.integrityProblems().isEmpty)
         }
     }

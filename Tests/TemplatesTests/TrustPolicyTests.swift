@@ -38,6 +38,36 @@ import Testing
         #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/b/d")) == nil)
     }
 
+    @Test func aKeyMayDoWhatItsRightsSay() throws {
+        let key = try TestKeys.publisher.get().publicKey
+        func entry(_ uri: String, _ rights: TrustRights) throws -> TrustEntry {
+            TrustEntry(
+                prefix: try name(uri),
+                publicKeyDER: key.derBytes,
+                keyId: key.keyId,
+                rights: rights
+            )
+        }
+        let policy = TrustPolicy([
+            try entry("ccnx:/a", .manage), try entry("ccnx:/a/b", [.publish, .operate]),
+        ])
+        // Only who may publish speaks for a name.
+        #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/a/c")) == nil)
+        #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/a/b/c")) == key)
+        #expect(try policy.key(key.keyId, with: .manage, for: try name("ccnx:/a/b/c")) == key)
+        #expect(try policy.key(key.keyId, with: .operate, for: try name("ccnx:/a")) == nil)
+        #expect(try policy.key(key.keyId, with: .operate, around: try name("ccnx:/a")) == key)
+        #expect(try policy.key(key.keyId, with: .operate, around: try name("ccnx:/a/c")) == nil)
+        #expect(try policy.key(key.keyId, with: .node, around: Name()) == nil)
+        #expect(policy.knows(key.keyId))
+        #expect(!policy.knows(try TestKeys.stranger.get().publicKey.keyId))
+        let signed = try PacketDecoder.decode(
+            TemplatesScene.sign([1], with: try TestKeys.publisher.get())
+        )
+        let manager = TrustPolicy([try entry(TemplatesScene.namespace.uri, .manage)])
+        #expect(kind { try manager.check(signed, speaksFor: TemplatesScene.name) } == .untrusted)
+    }
+
     @Test func refusesPacketsThatDoNotSpeakForAName() throws {
         let key = try TestKeys.publisher.get()
         let policy = TrustPolicy([TemplatesScene.entry(key.publicKey, TemplatesScene.namespace)])
