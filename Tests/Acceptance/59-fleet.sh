@@ -117,7 +117,7 @@ fsync_times() {
 }
 # times TEXT OPTION...: prints them
 times() {
-    local text=$1 median late longest writes
+    local text=$1 median longest writes
     shift
     read -r median late longest writes error <<< "$(fsync_times "$@")"
     note "$(printf '%s: fsync median %.1f ms, p99 %.1f, longest %.1f; %d writes/s' "$text" "$median" "$late" "$longest" "$writes")"
