@@ -9,6 +9,9 @@
 #   snapshot     mkdir in .snapshots                 : blockdev-snapshot-sync of that export, running
 #   first read   of a template on another node       : nbdkit's curl and cache below nbdfuse, from nginx;
 #                                                      curl or openssl alone, whichever is slower
+#   cold read    4 KiB at random on such a node, with
+#                the repository beside it or 20 ms
+#                away                                : the same below nbdfuse; one round trip to nginx
 #   deploy       100 VMs by mkdir and cp, and by one
 #                command                             : 100 overlays by qemu-img create
 #
@@ -22,6 +25,8 @@ seconds=${BENCH_SECONDS:-3}
 readonly VM_COUNT=100
 # In each round; between two of them some blocks are written.
 readonly SNAPSHOT_COUNT=20 SNAPSHOT_BLOCKS=16
+# Of a repository that is far away, there and back.
+readonly DELAY_MILLISECONDS=20
 readonly NAME=ccnx:/mycorp.com/app1/linuxvm
 
 begin bench
@@ -376,6 +381,28 @@ NGINX
     url=http://127.0.0.1:$web_port/image.raw
     is_served() { curl -sfo /dev/null -r 0-0 "$url"; }
     wait_until 20 is_served
+    # cold_peer URL: a file at $work/cold-peer/disk; until end_cold_peer
+    cold_peer() {
+        : > "$work/cold-peer/disk"
+        nbdfuse "$work/cold-peer/disk" --command nbdkit -s --filter=cache curl "$1" > "$work/nbdfuse.log" 2>&1 &
+        peer_pid=$!
+        on_exit unmount_hard "$work/cold-peer/disk"
+        on_exit end_process "$peer_pid"
+        wait_until 20 is_mounted "$work/cold-peer/disk"
+    }
+    end_cold_peer() {
+        unmount_hard "$work/cold-peer/disk"
+        end_process "$peer_pid"
+    }
+    # cold_node PORT: one that has nothing yet; sets cold to the template's disk. Until stop_node
+    cold_node() {
+        rm -rf "$work/cold"
+        use_home "$work/cold"
+        ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > /dev/null
+        start_node "$work/cold-mnt" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$1"
+        cold=$work/cold-mnt/mycorp.com/app1/linuxvm/disk0
+        wait_until 20 test -f "$cold"
+    }
     for ((round = 1; round <= rounds; round++)); do
         progress "first read, round $round of $rounds"
         cat "$image" > /dev/null
@@ -384,25 +411,53 @@ NGINX
         timed openssl dgst -sha256 "$image"
         floor=$(awk -v a="$copied" -v b="$elapsed" -v size="$size" 'BEGIN { printf "%.0f", size / (a > b ? a : b) / 1e6 }')
         record "first read, copied or hashed" MB/s peer "$floor"
-        : > "$work/cold-peer/disk"
-        nbdfuse "$work/cold-peer/disk" --command nbdkit -s --filter=cache curl "$url" > "$work/nbdfuse.log" 2>&1 &
-        peer_pid=$!
-        on_exit unmount_hard "$work/cold-peer/disk"
-        on_exit end_process "$peer_pid"
-        wait_until 20 is_mounted "$work/cold-peer/disk"
+        cold_peer "$url"
         record "first read, nbdkit and nbdfuse" MB/s peer "$(read_speed "$work/cold-peer/disk")"
-        unmount_hard "$work/cold-peer/disk"
-        end_process "$peer_pid"
-        rm -rf "$work/cold"
-        use_home "$work/cold"
-        ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > /dev/null
-        start_node "$work/cold-mnt" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$face_port"
-        cold=$work/cold-mnt/mycorp.com/app1/linuxvm/disk0
-        wait_until 20 test -f "$cold"
+        end_cold_peer
+        cold_node "$face_port"
         speed=$(read_speed "$cold")
         record "first read, copied or hashed" MB/s ours "$speed"
         record "first read, nbdkit and nbdfuse" MB/s ours "$speed"
         stop_node "$work/cold-mnt" "$node_pid"
+    done
+
+    # ---- small reads at random of what is not here
+
+    # far PORT: sets far_port, which leads there through a proxy that makes it DELAY_MILLISECONDS away
+    far() {
+        local log=$work/far-$1
+        # The proxy's delay is of each way.
+        printf '{"delay": %s}\n' "$((DELAY_MILLISECONDS / 2))" > "$work/far.json"
+        "$scripts/fault-proxy.py" --listen 127.0.0.1:0 --to "127.0.0.1:$1" --control "$work/far.json" > "$log" 2>&1 &
+        on_exit end_process $!
+        wait_until 20 grep -q '^listening' "$log"
+        far_port=$(sed -n 's/^listening //p' "$log")
+    }
+    # cold_reads WHERE WEB-PORT FACE-PORT COUNT: all three, as rows
+    cold_reads() {
+        local where=$1 count=$4 trip times
+        trip=$("$scripts/cold-reads.py" trip "$2" /image.raw --count 20)
+        cold_peer "http://127.0.0.1:$2/image.raw"
+        times=$("$scripts/cold-reads.py" read "$work/cold-peer/disk" "$image" --count "$count" --seed "$round")
+        end_cold_peer
+        record "cold read 4k, $where, nbdkit" ms peer "${times#* }"
+        record "cold read 4k, $where, a round trip" ms peer "$trip"
+        record "very first read 4k, $where" ms peer "$trip"
+        cold_node "$3"
+        times=$("$scripts/cold-reads.py" read "$cold" "$image" --count "$count" --seed "$round")
+        stop_node "$work/cold-mnt" "$node_pid"
+        record "cold read 4k, $where, nbdkit" ms ours "${times#* }"
+        record "cold read 4k, $where, a round trip" ms ours "${times#* }"
+        record "very first read 4k, $where" ms ours "${times% *}"
+    }
+    far "$web_port"
+    far_web_port=$far_port
+    far "$face_port"
+    far_face_port=$far_port
+    for ((round = 1; round <= rounds; round++)); do
+        progress "cold read, round $round of $rounds"
+        cold_reads "here" "$web_port" "$face_port" 200
+        cold_reads "$DELAY_MILLISECONDS ms" "$far_web_port" "$far_face_port" 50
     done
 else
     progress "no first read: it wants nginx, nbdkit, nbdfuse (libnbd-bin) and curl"
@@ -434,6 +489,9 @@ goals = {
     "deploy 100 VMs, one command": ("<=", 0.2),
     "first read, nbdkit and nbdfuse": (">=", 2.0),
     "first read, copied or hashed": (">=", 0.3),
+    # One round trip, not two.
+    "cold read 4k, 20 ms, a round trip": ("<=", 1.5),
+    "very first read 4k, 20 ms": ("<=", 1.5),
 }
 rows = {}
 for line in open(figures):
