@@ -17,6 +17,8 @@ failures=()
 export SWIFT_BACKTRACE=enable=no
 # The acceptance scripts draw the same each time, so that a failure is the change's; another SEED draws anew.
 export SEED=${SEED:-23359}
+# Half of what the script does alone.
+export CHAOS_SECONDS=${CHAOS_SECONDS:-30}
 export CCNFS_TEST_IMAGES=${CCNFS_TEST_IMAGES:-/var/tmp/ccnfs-images}
 
 wants() { [ -z "$only" ] || [ "$only" = "$1" ]; }
