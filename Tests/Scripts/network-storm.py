@@ -248,15 +248,12 @@ class Reader(Worker):
         length, is_direct = self.dice.choice(LENGTHS), self.dice.random() < 0.7
         first = 0 if path == self.template else WRITTEN_BLOCKS * BLOCK
         offset = self.dice.randrange(first, len(self.image) - length) // BLOCK * BLOCK
-        self.doing = f"{length} bytes at {offset} of {path}"
+        self.doing = f"{length} bytes at {offset} of {path}, {'direct' if is_direct else 'buffered'}"
         file = os.open(path, os.O_RDONLY | (os.O_DIRECT if is_direct else 0))
         try:
             if not is_direct:
                 os.posix_fadvise(file, offset, length, os.POSIX_FADV_DONTNEED)
-            view = memoryview(self.memory)[:length]
-            count = os.preadv(file, [view], offset)
-            got = bytes(view[:count])
-            view.release()
+            got = self.bytes_at(file, length, offset, is_direct)
         finally:
             os.close(file)
         if got != self.image[offset:offset + length]:
@@ -264,6 +261,19 @@ class Reader(Worker):
             return
         self.record.count("right")
         self.record.count("bytes", length)
+
+    def bytes_at(self, file, length, offset, is_direct):
+        """Through the page cache what comes before a page that cannot be had comes alone; the next read has the error.
+        A direct read is one request, and wholly there or not."""
+        count = 0
+        while count < length:
+            view = memoryview(self.memory)[count:length]
+            came = os.preadv(file, [view], offset + count)
+            view.release()
+            count += came
+            if came == 0 or is_direct:
+                break
+        return self.memory[:count]
 
 
 def describe(got, expected):
