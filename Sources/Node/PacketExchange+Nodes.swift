@@ -38,22 +38,6 @@ extension PacketExchange {
         forwarder.removeRoute(node, to: face)
     }
 
-    /// Does something with a neighbour, which is connected to for so long.
-    func withSource<Value: Sendable>(
-        at address: FaceAddress,
-        _ body: (FetchScheduler.SourceId) async throws(Failure) -> Value
-    ) async throws(Failure) -> Value {
-        let source = try await self.source(at: address)
-        let result: Result<Value, Failure>
-        do throws(Failure) {
-            result = .success(try await body(source))
-        } catch {
-            result = .failure(error)
-        }
-        await giveUp(address)
-        return try result.get()
-    }
-
     /// The face that leads to a neighbour now; nil while it is down.
     func face(of source: FetchScheduler.SourceId) async -> FaceId? {
         try? await loop.submit { self.own.scheduler.sources[source]?.face }.get()

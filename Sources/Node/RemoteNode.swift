@@ -137,8 +137,10 @@ struct RemoteNode {
     private func check(_ answers: [OwnRequests.Answer], _ errand: SignedErrand) throws(Failure) {
         if signers.isEmpty { return }
         for answer in answers {
-            let keyId = answer.packet.validation?.keyId
-            guard let key = signers.first(where: { $0.keyId == keyId }) else {
+            let keyId = answer.packet?.validation?.keyId
+            guard let packet = answer.packet,
+                let key = signers.first(where: { $0.keyId == keyId })
+            else {
                 throw Failure(
                     .untrusted,
                     "what came by way of \(label) is not signed by a key that is trusted here as "
@@ -147,7 +149,7 @@ struct RemoteNode {
                         + "PUBLIC-KEY-FILE --right node"
                 )
             }
-            try ValidationCheck.verify(answer.packet, expecting: key)
+            try ValidationCheck.verify(packet, expecting: key)
         }
     }
 
