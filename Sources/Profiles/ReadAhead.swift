@@ -5,14 +5,15 @@
 ///   ───────────────┤next├─────────────────────┤frontier├──────
 ///                   ◄───── the stream's window ──────►
 /// ```
-/// The window doubles as long as the reader goes on. Readers are told apart by where they read, since a disk
-/// is read through the page cache of its mount: one file handle may carry several of them, and requests come
-/// somewhat out of order. Counts are segments.
+/// Never more is asked for ahead than was read in sequence before, so that readers who only seem to be sequential
+/// fetch little in vain. Readers are told apart by where they read, since a disk is read through the page
+/// cache of its mount: one file handle may carry several of them. Counts are segments.
 struct ReadAhead {
     private struct Stream {
         var next: Int
         var frontier: Int
-        var window: Int
+        /// Read in sequence up to `next`.
+        var readCount: Int
         var lastUse: Int
     }
 
@@ -20,18 +21,23 @@ struct ReadAhead {
     private var clock = 0
     private let firstWindow: Int
     private let largestWindow: Int
-    /// The kernel's own read-ahead: as far may a request come too late.
+    private let largeRead: Int
     private let disorder: Int
 
     /// Readers of one content that are followed.
     private static let streamLimit = 16
-    private static let firstWindowByteCount = 1 << 20
+    /// Read in sequence before anything is asked for ahead.
+    private static let firstWindowByteCount = 256 << 10
     private static let largestWindowByteCount = 8 << 20
+    /// What the kernel reads ahead comes in requests of at least this size (128 KiB without root), several at
+    /// once: up to ``disorderByteCount`` out of order. What a program reads piece by piece comes in order.
+    private static let largeReadByteCount = 128 << 10
     private static let disorderByteCount = 2 << 20
 
     init(segmentSize: Int) {
         firstWindow = max(1, Self.firstWindowByteCount / segmentSize)
         largestWindow = max(1, Self.largestWindowByteCount / segmentSize)
+        largeRead = max(2, Self.largeReadByteCount / segmentSize)
         disorder = max(1, Self.disorderByteCount / segmentSize)
     }
 
@@ -45,32 +51,41 @@ struct ReadAhead {
     /// - Returns: what is to be asked for now; empty if nothing.
     mutating func noteRead(_ segments: ClosedRange<Int>, missed: Bool, end: Int) -> Range<Int> {
         clock += 1
-        let known = streams.indices.first { index in
-            let stream = streams[index]
-            return (stream.next - disorder...stream.frontier).contains(segments.lowerBound)
-        }
-        guard let known else {
-            if missed { follow(from: segments.upperBound + 1) }
+        guard let known = streams.indices.first(where: { goesOn(streams[$0], with: segments) })
+        else {
+            if missed { follow(segments) }
             return 0..<0
         }
-        streams[known].lastUse = clock
-        // What was read once more tells nothing.
-        guard segments.upperBound >= streams[known].next else { return 0..<0 }
         var stream = streams[known]
+        defer { streams[known] = stream }
+        stream.lastUse = clock
+        // What was read once more tells nothing.
+        guard segments.upperBound >= stream.next else { return 0..<0 }
+        stream.readCount += segments.upperBound + 1 - max(stream.next, segments.lowerBound)
         stream.next = segments.upperBound + 1
         stream.frontier = max(stream.frontier, stream.next)
-        defer { streams[known] = stream }
-        guard stream.frontier - stream.next <= stream.window / 2 else { return 0..<0 }
-        let from = stream.frontier
-        let to = min(stream.next + stream.window, end)
-        stream.window = min(stream.window * 2, largestWindow)
-        guard from < to else { return 0..<0 }
-        stream.frontier = to
-        return from..<to
+        let window = min(stream.readCount, largestWindow)
+        guard window >= firstWindow, stream.frontier - stream.next <= window / 2 else {
+            return 0..<0
+        }
+        let ahead = stream.frontier..<max(stream.frontier, min(stream.next + window, end))
+        stream.frontier = ahead.upperBound
+        return ahead
     }
 
-    private mutating func follow(from next: Int) {
-        let stream = Stream(next: next, frontier: next, window: firstWindow, lastUse: clock)
+    private func goesOn(_ stream: Stream, with segments: ClosedRange<Int>) -> Bool {
+        let disorder = segments.count >= largeRead ? disorder : 0
+        return (stream.next - 1 - disorder...stream.next + disorder).contains(segments.lowerBound)
+    }
+
+    private mutating func follow(_ segments: ClosedRange<Int>) {
+        let next = segments.upperBound + 1
+        let stream = Stream(
+            next: next,
+            frontier: next,
+            readCount: segments.count,
+            lastUse: clock
+        )
         if streams.count < Self.streamLimit {
             streams.append(stream)
         } else if let oldest = streams.indices.min(by: {

@@ -14,7 +14,10 @@ extension SegmentedContent {
     package func read(at offset: Int, byteCount: Int) async throws(Failure) -> [UInt8] {
         let end = min(offset + byteCount, descriptor.size)
         guard offset < end else { return [] }
-        if let bytes = try residentBytes(offset..<end) { return bytes }
+        if let bytes = try residentBytes(offset..<end) {
+            noteRead(offset..<end)
+            return bytes
+        }
         prefetchManifest()
         let size = descriptor.segmentSize
         let segments = offset / size...(end - 1) / size
@@ -149,13 +152,25 @@ extension SegmentedContent {
 
     func leaf(_ index: Int) async throws(Failure) -> Leaf {
         if let leaf = leaves.withLock({ $0[index] }) { return leaf }
-        let ids = try await manifest.leaf(index)
-        let leaf = Leaf(ids: ids, residents: try store.residents(of: ids))
-        return leaves.withLock { leaves in
+        let made = Leaf(ids: try await manifest.leaf(index))
+        let leaf = leaves.withLock { leaves in
             if let other = leaves[index] { return other }
             if leaves.count >= Self.leafLimit { leaves.removeAll() }
-            leaves[index] = leaf
-            return leaf
+            leaves[index] = made
+            return made
+        }
+        // Whoever made it looks for a few of a thousand, and need not wait for the others.
+        if leaf === made { Task { self.lookForAll(of: leaf) } }
+        return leaf
+    }
+
+    private func lookForAll(of leaf: Leaf) {
+        // What cannot be looked for is looked for again by those who read it.
+        guard let found = try? store.residents(of: leaf.ids) else { return }
+        leaf.residents.withLock { residents in
+            for (entry, resident) in found.enumerated() where residents[entry] == nil {
+                residents[entry] = resident
+            }
         }
     }
 }

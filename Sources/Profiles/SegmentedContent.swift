@@ -27,9 +27,9 @@ package final class SegmentedContent: Sendable {
         let ids: [ObjectId]
         let residents: Guarded<[LayeredStore.ResidentSegment?]>
 
-        init(ids: [ObjectId], residents: [LayeredStore.ResidentSegment?]) {
+        init(ids: [ObjectId]) {
             self.ids = ids
-            self.residents = Guarded(residents)
+            residents = Guarded(Array(repeating: nil, count: ids.count))
         }
     }
 

@@ -175,6 +175,7 @@ struct NodeOptionsTests {
                 "publish    on this node only",
                 "manage     on this node only",
                 "node       ccnx:/file/host",
+                "mirror     ccnx:/file from tcp:file:9695, every 1m",
                 "catalogs   every 5s",
                 "faces      at most 16",
                 "queue      8.0 MiB a face",

@@ -161,7 +161,7 @@ import Testing
             #expect(same(bytes, built.bytes[offset..<offset + (128 << 10)]))
         }
         // Nobody reads here, and it comes.
-        #expect(await soon { try content.residentBytes(at: 2 << 20, byteCount: 4096) != nil })
+        #expect(await soon { try content.residentBytes(at: 3 << 19, byteCount: 4096) != nil })
         #expect(same(try await content.read(at: 0, byteCount: 8 << 20), built.bytes))
         for (_, bytes) in built.segments {
             #expect(scene.source.asked(for: ObjectId(of: bytes)) == 1)
