@@ -214,7 +214,11 @@ extension Forwarder {
     ) -> Bool {
         let known = entry.origins.firstIndex { $0.face == origin.face }
         if let known {
-            pendingByteCount += origin.packet.wire.count - entry.origins[known].packet.wire.count
+            let more = origin.packet.wire.count - entry.origins[known].packet.wire.count
+            guard more <= 0 || pendingByteCount + more <= limits.pendingByteCount else {
+                return false
+            }
+            pendingByteCount += more
         } else {
             guard entry.origins.count < limits.originCountPerInterest, hasRoom(for: origin) else {
                 return false

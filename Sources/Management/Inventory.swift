@@ -14,8 +14,14 @@ package struct Inventory: Codable, Sendable, Equatable {
     /// Bytes of one part as it is signed.
     package static let partByteLimit = 48 << 10
     package static let partLimit = 64
-    /// Serials end here: a node counts on from what it is told, and has to have room for that.
-    package static let serialLimit: UInt64 = 1 << 62
+    /// Seconds that serials may be ahead of the time.
+    private static let serialLead = 86_400
+
+    /// What a serial may be at most, of a report at this time in seconds since 1970: an answer that was forged
+    /// must not lead a node to where it cannot count on.
+    package static func highestSerial(now: Int) -> UInt64 {
+        UInt64(clamping: now + serialLead) * 1_000
+    }
 
     package var format: Int
     /// URI of the node's name.
@@ -187,7 +193,7 @@ extension Inventory {
         }
         try ValidationCheck.verify(packet, expecting: key)
         guard (1...partLimit).contains(part.partCount), (0..<part.partCount).contains(part.part),
-            (1...serialLimit).contains(part.serial)
+            (1...highestSerial(now: now)).contains(part.serial)
         else { throw Failure(.invalid, "the inventory has numbers that cannot be") }
         let tolerance = ManagementRequest.clockTolerance
         guard (now - tolerance...now + tolerance).contains(part.time) else {

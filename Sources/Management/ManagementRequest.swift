@@ -14,7 +14,7 @@ package struct ManagementRequest: Codable, Sendable, Equatable {
     /// Seconds by which the clocks of the two may differ, on either side.
     package static let clockTolerance = 300
     /// Seconds for which a request that was carried out is remembered: a copy of it is too old after that.
-    package static let memory = 2 * clockTolerance
+    package static let memory = 2 * clockTolerance + 1
     /// Requests that are remembered at once.
     package static let memoryLimit = 4_096
 

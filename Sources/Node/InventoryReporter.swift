@@ -8,6 +8,7 @@ internal import Files
 internal import Logging
 internal import Management
 internal import Signing
+internal import Synchronization
 
 /// Tells one repository which VMs this node has: at once when they change or the connection is a new one,
 /// else at intervals.
@@ -27,6 +28,7 @@ struct InventoryReporter {
     }
 
     private static let patience: UInt64 = 5_000
+    private static let claimed = Mutex<UInt64>(0)
 
     init(
         of node: Name,
@@ -65,8 +67,12 @@ struct InventoryReporter {
 
     private mutating func send(_ machines: [Inventory.Machine]) async throws(Failure) {
         let now = WallClock.nanoseconds
-        // Higher than before, also if the clock was put back.
-        serial = max(serial + 1, UInt64(now / 1_000_000))
+        // Higher than before, also if the clock was put back; and no other reporter's, whose name would be the same.
+        let own = Self.claimed.withLock { last in
+            last = max(last + 1, UInt64(now / 1_000_000))
+            return last
+        }
+        serial = max(serial + 1, own)
         let parts = try Inventory.signedParts(
             of: machines,
             node: node,
@@ -91,7 +97,11 @@ struct InventoryReporter {
             switch try InventoryReply(json: answer.payload) {
             case .taken: break
             case .older(let newest):
-                serial = max(serial, min(newest, Inventory.serialLimit - 1))
+                let highest = Inventory.highestSerial(now: now / 1_000_000_000)
+                guard newest < highest else {
+                    throw Failure(.invalid, "the repository tells of a report that cannot be")
+                }
+                serial = max(serial, newest)
                 throw Failure(.busy, "the repository knows a later report of \(node)")
             case .refused(let failure): throw failure.failure
             }

@@ -107,7 +107,8 @@ final class ManagementReceiver: InterestAnswerer {
     /// The Interest goes on, along a route, to who may carry it out.
     private func isOfOthers(_ target: Name) -> Bool {
         if target.isEmpty || target == nodeName { return false }
-        if book.face(of: target) != nil { return true }
+        // A template's is answered here, whatever name a node reports under.
+        if templates.template(named: target) == nil, book.face(of: target) != nil { return true }
         return !isPublishedHere(target.prefix(1)) && !exchange.repositories(of: target).isEmpty
     }
 

@@ -33,8 +33,8 @@ final class NodeBook: Sendable {
         from face: FaceId
     ) throws(Failure) -> InventoryReply {
         expire()
-        let outcome = try book.withLock { (book) throws(Failure) in
-            try book.take(
+        return try book.withLock { (book) throws(Failure) in
+            let outcome = try book.take(
                 part,
                 of: node,
                 key: key,
@@ -42,17 +42,18 @@ final class NodeBook: Sendable {
                 from: face,
                 now: now
             )
-        }
-        switch outcome {
-        case .older(let newest): return .older(than: newest)
-        case .taken(let changes):
-            exchange.carryOut(changes)
-            return .taken
+            switch outcome {
+            case .older(let newest): return .older(than: newest)
+            case .taken(let changes):
+                // Handed over in the order in which they were decided.
+                exchange.carryOut(changes)
+                return .taken
+            }
         }
     }
 
     /// Ends the routes to nodes that do not report any more.
     func expire() {
-        exchange.carryOut(book.withLock { [now] in $0.expire(now: now) })
+        book.withLock { [now] in exchange.carryOut($0.expire(now: now)) }
     }
 }

@@ -31,17 +31,19 @@ extension NodeOperations {
     ///
     /// - Throws: `.noSpace` if the cache may not hold everything that is kept.
     func keep(_ pins: [PinRow]) throws(Failure) {
-        let all = Set(try homes.database.pins() + pins)
-        if let problem = try problemOfKeeping(all) {
-            throw Failure(
-                .noSpace,
-                problem,
-                hint:
-                    "let the cache hold more (--cache-limit, cache: limit:), or keep less: ccnfs unkeep"
-            )
+        try pinning.withLock { (_) throws(Failure) in
+            let all = Set(try homes.database.pins() + pins)
+            if let problem = try problemOfKeeping(all) {
+                throw Failure(
+                    .noSpace,
+                    problem,
+                    hint:
+                        "let the cache hold more (--cache-limit, cache: limit:), or keep less: ccnfs unkeep"
+                )
+            }
+            try homes.database.insert(pins)
+            try pinWhatIsKept()
         }
-        try homes.database.insert(pins)
-        try pinWhatIsKept()
         noteKept(pins, .fetching)
     }
 
@@ -71,8 +73,10 @@ extension NodeOperations {
             )
         }
         let report = pins.map(kept)
-        try homes.database.removePins(of: template, version: version)
-        try pinWhatIsKept()
+        try pinning.withLock { (_) throws(Failure) in
+            try homes.database.removePins(of: template, version: version)
+            try pinWhatIsKept()
+        }
         keptStates.withLock { states in for pin in pins { states[pin] = nil } }
         return report
     }
@@ -105,7 +109,13 @@ extension NodeOperations {
             let first = index * ManifestNode.fanout
             let segments = try await content.manifest.leaf(index).enumerated()
                 .filter { !$0.element.isHole }
-                .map { (position: first + $0.offset, id: $0.element) }
+                .map { offset, id in
+                    let position = first + offset
+                    return (
+                        position: position,
+                        byteCount: content.descriptor.byteCount(ofSegment: position), id: id
+                    )
+                }
             missing += try homes.store.hold(
                 segments,
                 of: pin.root,
@@ -152,8 +162,25 @@ extension NodeOperations {
 
     // MARK: What is where
 
-    func keptContents() throws(Failure) -> [SegmentedContent] {
-        try homes.database.pins().map(content)
+    /// Contents that are kept and whose manifests are here. What is not here is not published here either,
+    /// and is fetched again.
+    func keptContents() async throws(Failure) -> [SegmentedContent] {
+        var contents: [SegmentedContent] = []
+        for pin in try homes.database.pins() {
+            let content = content(of: pin)
+            let manifest = ManifestReader(
+                content.descriptor,
+                prefix: content.prefix,
+                source: WhatIsHere(store: homes.store)
+            )
+            do throws(Failure) {
+                for index in 0..<manifest.leafCount { _ = try await manifest.leaf(index) }
+                contents.append(content)
+            } catch  where error.kind == .noSource {
+                continue
+            }
+        }
+        return contents
     }
 
     private func content(of pin: PinRow) -> SegmentedContent {
@@ -218,5 +245,17 @@ extension PinRow {
             levels: item.content.levels,
             dataByteCount: item.dataByteCount
         )
+    }
+}
+
+/// Asks nobody.
+private struct WhatIsHere: ContentSource {
+    let store: LayeredStore
+
+    func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
+        guard let bytes = try store.localObject(request.id) else {
+            return try await NoSource().object(request)
+        }
+        return bytes
     }
 }

@@ -37,6 +37,8 @@ package final class NodeOperations: Sendable {
     /// The nodes that report here.
     let nodeBook: NodeBook
     let keptStates = Mutex<[PinRow: KeptState]>([:])
+    /// Held while the set of pins changes.
+    let pinning = Mutex<Void>(())
     let mirroring = Mirroring()
 
     init(
@@ -426,9 +428,9 @@ package final class NodeOperations: Sendable {
         var freed = Reclaimer.Report()
         do throws(Failure) {
             freed = try await reclaim()
-        } catch  where error.kind == .busy {
+        } catch {
             // What was asked for is done; the space goes with the next reclaim.
-            logger.info("nothing reclaimed after a delete", metadata: ["cause": "\(error)"])
+            logger.warning("nothing reclaimed after a delete", metadata: ["cause": "\(error)"])
         }
         return Deletion(
             template: name.uri,
@@ -447,9 +449,10 @@ package final class NodeOperations: Sendable {
         )
         let machines = homes.machines
         try await Threads.run { () throws(Failure) in try machines.reclaimOverlays() }
+        let inUse = try machines.contentsInUse() + homes.templates.contentsInUse()
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: try machines.contentsInUse() + homes.templates.contentsInUse() + keptContents()
+            keeping: inUse + (try await keptContents())
         )
     }
 

@@ -69,19 +69,24 @@ extension LayeredStore {
     private typealias Look = @Sendable () -> Fetched?
     private typealias Keep = @Sendable ([UInt8]) async throws(Failure) -> ResidentSegment?
 
+    /// Whoever waited for another's fetch for longer does not begin one of its own.
+    private static let patienceWithOthers = Duration.seconds(5)
+
     private func fetch(
         _ request: ObjectRequest,
         look: @escaping Look,
         keep: @escaping Keep
     ) async throws(Failure) -> Fetched {
         let urgency = FetchUrgency.current
+        let started = ContinuousClock.now
         let (flight, isJoined) = join(request, urgency, look, keep)
         if isJoined, urgency < flight.urgency { source.hasten(flight.request) }
         switch await flight.task.value {
         case .success(let fetched): return fetched
         case .failure(let failure):
             // Whoever began it may have waited for long, or asked under another name.
-            guard isJoined, urgency < flight.urgency || request.prefix != flight.request.prefix
+            guard isJoined, urgency < flight.urgency || request.prefix != flight.request.prefix,
+                ContinuousClock.now - started < Self.patienceWithOthers
             else { throw failure }
             return try await join(request, urgency, look, keep).flight.task.value.get()
         }
@@ -119,7 +124,7 @@ extension LayeredStore {
         }
         let bytes: [UInt8]
         do throws(Failure) {
-            bytes = try await source.object(request)
+            bytes = try await ask(for: request).get()
         } catch {
             counters.failedFetches.add(1, ordering: .relaxed)
             // It may be here as something else than a segment.
@@ -146,5 +151,17 @@ extension LayeredStore {
             }
         }
         return .success(Fetched(bytes: bytes, resident: resident))
+    }
+
+    /// With the urgency of the most urgent who joined so far; who joins later hastens it.
+    private func ask(for request: ObjectRequest) async -> Result<[UInt8], Failure> {
+        let urgency = flights.withLock { $0[request.id]?.urgency } ?? FetchUrgency.current
+        return await FetchUrgency.$current.withValue(urgency) {
+            do throws(Failure) {
+                return .success(try await source.object(request))
+            } catch {
+                return .failure(error)
+            }
+        }
     }
 }

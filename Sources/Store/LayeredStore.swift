@@ -29,6 +29,8 @@ package final class LayeredStore: ContentSource {
     private let cacheByteCount = Mutex<Int?>(nil)
     /// What is never evicted.
     let pins = CachePins()
+    /// Held while what is evicted is chosen and freed.
+    let evicting = Mutex<Void>(())
     /// The last eviction found nothing that may go; no other is tried until something changes.
     let isAllPinned = Atomic<Bool>(false)
     /// The cache did not take the last object; told once.
@@ -198,6 +200,10 @@ extension LayeredStore {
     /// - Returns: the bytes freed; less than asked for when the cache has no more.
     @discardableResult
     package func evict(byteCount: Int) throws(Failure) -> Int {
+        try evicting.withLock { (_) throws(Failure) in try evictUnlocked(byteCount: byteCount) }
+    }
+
+    private func evictUnlocked(byteCount: Int) throws(Failure) -> Int {
         var freed = 0
         let wholeImages = try imagesOfPinnedRoots()
         let places = pins.places

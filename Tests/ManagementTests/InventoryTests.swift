@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, .max, Inventory.serialLimit + 1] as [UInt64])
+    @Test(arguments: [0, .max, Inventory.highestSerial(now: Scene.now) + 1] as [UInt64])
     func isRefusedWithASerialThatLeavesNoneBehindIt(_ serial: UInt64) throws {
         let part = try #require(try parts([], serial: serial).first)
         #expect(kind { _ = try check(part, Scene.trust(.node)) } == .invalid)

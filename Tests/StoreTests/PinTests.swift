@@ -29,10 +29,42 @@ import Testing
         }
     }
 
+    @Test func takesNothingOfAnotherLengthThanItsPlaceIntoAPinnedContent() async throws {
+        let folder = try TemporaryFolder()
+        let store = LayeredStore(
+            published: try ContentStore(directory: "\(folder.path)/published"),
+            cache: try ContentStore(directory: "\(folder.path)/cache"),
+            transit: try TransitStore(directory: "\(folder.path)/transit", limit: 1 << 20),
+            source: FakeSource(),
+            logger: quiet
+        )
+        var random = SplitMix(seed: 71)
+        let long = random.bytes(32 << 10)
+        let right = random.bytes(4096)
+        let root = ObjectId(of: [1])
+        for bytes in [long, right] { try store.transit?.keep(bytes, id: ObjectId(of: bytes)) }
+        store.pin([root])
+        let missing = try store.hold(
+            [
+                (position: 0, byteCount: 4096, id: ObjectId(of: long)),
+                (position: 1, byteCount: 4096, id: ObjectId(of: right)),
+            ],
+            of: root,
+            segmentSize: 4096
+        )
+        #expect(missing == 1)
+        #expect(try store.cache.segment(ObjectId(of: right)) == right)
+        #expect(try store.cache.segment(ObjectId(of: long)) == nil)
+    }
+
     private func hold(_ segments: [[UInt8]], of root: ObjectId, in scene: StoreScene) throws -> Int
     {
         try scene.store.hold(
-            segments.enumerated().map { (position: $0.offset, id: ObjectId(of: $0.element)) },
+            segments.enumerated().map {
+                (
+                    position: $0.offset, byteCount: $0.element.count, id: ObjectId(of: $0.element)
+                )
+            },
             of: root,
             segmentSize: Self.size
         )

@@ -233,8 +233,9 @@ import Testing
         #expect(kind { _ = try note(3, now: 1_599) } == .busy)
         #expect(try note(3, now: 1_600))
         #expect(try note(2, now: 1_600) == false)
-        // A clock that was put back keeps nobody out for ever.
+        // A clock that was put back keeps nobody out, and forgets nothing until it is right again.
         #expect(try note(4, now: 100))
+        #expect(try note(3, now: 1_601) == false)
     }
 
     // MARK: Catalogs

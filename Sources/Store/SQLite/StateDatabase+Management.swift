@@ -17,10 +17,10 @@ extension StateDatabase {
         limit: Int
     ) throws(Failure) -> Bool {
         try file.write(durably: true) { db in
-            // A clock that was put back must not keep them for ever.
+            // A clock that was put back must not keep them for ever, nor forget them at once.
             try db.execute(
                 sql: "DELETE FROM managed WHERE received <= ? OR received > ?",
-                arguments: [now - memory, now + memory]
+                arguments: [now - memory, now + 86_400]
             )
             let known = try Int.fetchOne(
                 db,
@@ -28,7 +28,12 @@ extension StateDatabase {
                 arguments: [Data32.data(id)]
             )
             if known != nil { return false }
-            let count = try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM managed") ?? 0
+            let count =
+                try Int.fetchOne(
+                    db,
+                    sql: "SELECT COUNT(*) FROM managed WHERE received <= ?",
+                    arguments: [now + memory]
+                ) ?? 0
             guard count < limit else {
                 throw Failure(
                     .busy,
