@@ -4,6 +4,7 @@
 #
 #   HOSTILE    connections of the flood (10000); SEED; SECTIONS: those of the last line
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-disks.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-peer.sh"
 
 readonly HOSTILE=${HOSTILE:-10000}
 readonly PARALLEL=64
@@ -14,27 +15,11 @@ readonly SEGMENT_BYTES=32768 DATA_SEGMENTS=192
 # Other than the honest reader's: nodes may count the connections of an address.
 readonly HOSTILE_HOST=127.0.0.2
 # RFC 8609 section 3.2.3.3
-readonly NO_ROUTE=1 HOP_LIMIT=2 MTU_TOO_LARGE=7
-# `rfc-peer.py fetch` ends with it.
-readonly RETURNED=2
+readonly HOP_LIMIT=2 MTU_TOO_LARGE=7
 readonly RSS_GROWTH_KIB=$((256 * 1024))
 
-peer() { "$scripts/rfc-peer.py" "$@"; }
-
-# ---- asking
-
-# fetch OPTION...: asks the repository; sets status, and answer, which is JSON.
-fetch() {
-    status=0
-    answer=$(peer fetch --via "$via" "$@") || status=$?
-}
-said() { jq -r "$1" <<< "$answer"; }
-
 # object ID CHUNK-SIZE [CHUNK]: its name; the id in hexadecimal
-object() {
-    # shellcheck disable=SC2001 # of each pair
-    printf '%s/%%40object/%s/%s/Chunk=0x%02x\n' "${prefix:-$NAME}" "$(sed 's/../%&/g' <<< "$1")" "$2" "${3:-0}"
-}
+object() { object_of "${prefix:-$NAME}" "$@"; }
 
 # gets TEXT BYTES SHA256 OPTION...: an answer with these bytes
 gets() {

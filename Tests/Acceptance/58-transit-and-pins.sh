@@ -3,32 +3,12 @@
 #
 #   SECTIONS: those of the last line
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-disks.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib-peer.sh"
 
 readonly NAME=ccnx:/mycorp.com/small
 readonly DATA_SEGMENTS=192
-# RFC 8609 section 3.2.3.3
-readonly NO_ROUTE=1
-# `rfc-peer.py fetch` ends with it.
-readonly RETURNED=2
 # Longer than the repository recommends to keep a pointer, shorter than it is good for.
 readonly PAST_CACHE_TIME_SECONDS=3
-
-peer() { "$scripts/rfc-peer.py" "$@"; }
-
-# ---- asking, as a foreign consumer
-
-# fetch OPTION...: asks the node in between; sets status, and answer, which is JSON.
-fetch() {
-    status=0
-    answer=$(peer fetch --via "$via" "$@") || status=$?
-}
-said() { jq -r "$1" <<< "$answer"; }
-
-# object PREFIX ID CHUNK-SIZE: its name; the id in hexadecimal
-object() {
-    # shellcheck disable=SC2001 # of each pair
-    printf '%s/%%40object/%s/%s/Chunk=0x00\n' "$1" "$(sed 's/../%&/g' <<< "$2")" "$3"
-}
 
 # gets TEXT FILE NAME OPTION...: an answer with the bytes of the file
 gets() {
@@ -141,10 +121,10 @@ section_foreign() {
 
     for bytes in 32768 4096 20000; do
         gets "an object of $bytes bytes comes through the node" "$work/$bytes.bin" \
-            "$(object "$elsewhere" "${ids[$bytes]}" 32768)"
+            "$(object_of "$elsewhere" "${ids[$bytes]}" 32768)"
     done
-    gets "so does one in chunks of 1,024 bytes" "$work/5000.bin" "$(object "$elsewhere" "${ids[5000]}" 1024)" --chunks
-    fetch --count "$(object "$elsewhere" "${ids[20000]}" 32768)"
+    gets "so does one in chunks of 1,024 bytes" "$work/5000.bin" "$(object_of "$elsewhere" "${ids[5000]}" 1024)" --chunks
+    fetch --count "$(object_of "$elsewhere" "${ids[20000]}" 32768)"
     local hash wrong
     hash=$(said .objectHash)
     wrong=$(sha256sum <<< wrong | cut -d' ' -f1)
@@ -156,27 +136,27 @@ section_foreign() {
     check "the producer is gone" wait_until 10 middle_is "$gone"
     for bytes in 32768 4096 20000; do
         gets "the object of $bytes bytes is answered all the same" "$work/$bytes.bin" \
-            "$(object "$elsewhere" "${ids[$bytes]}" 32768)"
+            "$(object_of "$elsewhere" "${ids[$bytes]}" 32768)"
     done
-    gets "the chunks too" "$work/5000.bin" "$(object "$elsewhere" "${ids[5000]}" 1024)" --chunks
-    gets "a segment is found under any prefix" "$work/4096.bin" "$(object "$third" "${ids[4096]}" 32768)"
-    gets "and in any chunk size" "$work/4096.bin" "$(object "$elsewhere" "${ids[4096]}" 1024)" --chunks
-    comes_back "a packet under its name only" "$(object "$third" "${ids[20000]}" 32768)"
+    gets "the chunks too" "$work/5000.bin" "$(object_of "$elsewhere" "${ids[5000]}" 1024)" --chunks
+    gets "a segment is found under any prefix" "$work/4096.bin" "$(object_of "$third" "${ids[4096]}" 32768)"
+    gets "and in any chunk size" "$work/4096.bin" "$(object_of "$elsewhere" "${ids[4096]}" 1024)" --chunks
+    comes_back "a packet under its name only" "$(object_of "$third" "${ids[20000]}" 32768)"
     gets "with its own hash as restriction it is answered" "$work/20000.bin" \
-        "$(object "$elsewhere" "${ids[20000]}" 32768)" --hash-restriction "$hash"
-    comes_back "with another hash it is not" "$(object "$elsewhere" "${ids[20000]}" 32768)" \
+        "$(object_of "$elsewhere" "${ids[20000]}" 32768)" --hash-restriction "$hash"
+    comes_back "with another hash it is not" "$(object_of "$elsewhere" "${ids[20000]}" 32768)" \
         --hash-restriction "$wrong"
-    comes_back "nor for a key that did not sign it" "$(object "$elsewhere" "${ids[20000]}" 32768)" \
+    comes_back "nor for a key that did not sign it" "$(object_of "$elsewhere" "${ids[20000]}" 32768)" \
         --keyid-restriction "$wrong"
     check "status tells what was answered" middle_is \
         '.transit | .answeredSegments >= 3 and .answeredPackets >= 6 and .wrongObjects == 0'
 
     end_process "$middle_pid"
     run_middle
-    gets "after a restart the segments are there" "$work/32768.bin" "$(object "$elsewhere" "${ids[32768]}" 32768)"
-    comes_back "the packets are not" "$(object "$elsewhere" "${ids[20000]}" 32768)"
+    gets "after a restart the segments are there" "$work/32768.bin" "$(object_of "$elsewhere" "${ids[32768]}" 32768)"
+    comes_back "the packets are not" "$(object_of "$elsewhere" "${ids[20000]}" 32768)"
     ccnfs evict --state "$work/middle/state" --cache "$work/middle/cache" > /dev/null
-    comes_back "with the cache emptied nothing is" "$(object "$elsewhere" "${ids[32768]}" 32768)"
+    comes_back "with the cache emptied nothing is" "$(object_of "$elsewhere" "${ids[32768]}" 32768)"
     end_process "$middle_pid"
     rm -rf "$work/middle"
 }
