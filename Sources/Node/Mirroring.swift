@@ -26,6 +26,13 @@ final class Mirroring: Sendable {
             loop?.cancel()
             for round in rounds.values { round.cancel() }
         }
+
+        func end() async {
+            cancel()
+            // A round that it has just begun ends with the loop.
+            await loop?.value
+            for round in rounds.values { _ = await round.value }
+        }
     }
 
     /// Bytes of data.
@@ -115,10 +122,7 @@ final class Mirroring: Sendable {
     /// Ends what is under way for a namespace, and forgets what came of it.
     func end(_ namespace: Name) async {
         guard let state = states.withLock({ $0[namespace] }) else { return }
-        state.cancel()
-        // A round that it has just begun ends with the loop.
-        await state.loop?.value
-        for round in state.rounds.values { _ = await round.value }
+        await state.end()
         states.withLock { states in
             states[namespace]?.loop = nil
             states[namespace]?.lastInStep = nil
@@ -127,8 +131,10 @@ final class Mirroring: Sendable {
     }
 
     /// The node ends.
-    func cancelAll() {
-        for state in states.withLock({ Array($0.values) }) { state.cancel() }
+    func endAll() async {
+        let all = states.withLock { Array($0.values) }
+        for state in all { state.cancel() }
+        for state in all { await state.end() }
     }
 
     /// The report, with what is known of the last look.

@@ -1,24 +1,22 @@
 internal import CCNx
 internal import Control
 internal import Disks
-internal import Dispatch
 internal import FUSE
 internal import Faces
 package import Failures
 internal import Files
-internal import Foundation
-internal import Glibc
 package import Logging
 internal import Namespace
 internal import Repositories
+internal import ServiceLifecycle
 internal import Store
-internal import Synchronization
+internal import UnixSignals
 
 /// One node: the homes, the tree, the faces, the control socket and, if asked for, the mount.
 ///
 /// Order of the start: homes (locks, databases), sockets, mount. None of these waits for a scan or for
-/// a repository, so the mount never does; connecting and following catalogs go on beside it. Order of the end: no new requests, disks
-/// durable, faces down, homes released.
+/// a repository, so the mount never does; connecting and following catalogs go on beside it. The order of the end is
+/// that of ``run(reload:ready:)``, last first.
 package final class Node: Sendable {
     private let configuration: NodeConfiguration
     private let logger: Logger
@@ -52,7 +50,7 @@ package final class Node: Sendable {
     ///   - ready: called once commands and the mount answer, with the addresses listened on.
     package func run(
         reload: (@Sendable () throws(Failure) -> NodeConfiguration)? = nil,
-        ready: @Sendable ([String]) -> Void
+        ready: @escaping @Sendable ([String]) -> Void
     ) async throws(Failure) {
         let control = try await ControlServer(
             path: NodeConfiguration.controlPath(stateDirectory: configuration.stateDirectory),
@@ -66,41 +64,80 @@ package final class Node: Sendable {
         )
         // What can fail at once has not: now the mount, which nobody should find dead.
         let session = try mount()
-        let serving = Task { [operations] in
-            await control.serve { (request, session) async throws(Failure) in
-                try await operations.perform(request, session: session)
-            }
-        }
-        let following = Task { [operations] in
-            await operations.followCatalogs(every: .seconds(configuration.catalogInterval))
-        }
         operations.startMirrors()
-        let renewing = Task { [operations] in await operations.renewCatalogs() }
-        let reporting = Task { [operations] in await operations.reportInventory() }
-        let expiring = Task { [operations] in await operations.expireNodes() }
-        let keeping = Task { [operations] in await operations.fetchWhatIsKept() }
-        // Before anybody knows that this node is there, and ends it.
-        let signals = SignalWatch([SIGTERM, SIGINT])
-        let reloading = reload.map { reload in
-            Task { [operations, hangUps = SignalWatch([SIGHUP])] in
-                await operations.reload(at: hangUps.stream, by: reload)
-                withExtendedLifetime(hangUps) {}
-            }
+        var services = endings(control)
+        services += work().map(Work.init)
+        services.append(Ending { [operations] () in await operations.mirroring.endAll() })
+        if let reload {
+            // Heard before anybody knows that this node is there.
+            let hangUps = await UnixSignalsSequence(trapping: .sighup)
+            services.append(
+                Work { [operations] in await operations.reload(at: hangUps, by: reload) }
+            )
         }
-        ready(addresses.map(\.description))
-        tell(.ready(status: status(addresses)))
-        let outcome = await waitForEnd(session, signals)
-        tell(.stopping(status: "making disks durable"))
-        for task in [following, renewing, reporting, expiring, keeping, reloading].compactMap(
-            \.self
-        ) {
-            task.cancel()
+        // Before what waits for an answer of others is awaited.
+        services.append(Ending { [exchange] () in await exchange.endRequests() })
+        let mount = session.map(MountService.init)
+        if let mount { services.append(mount) }
+        services.append(
+            Presence(
+                began: { [self] in
+                    ready(addresses.map(\.description))
+                    tell(.ready(status: status(addresses)))
+                },
+                ends: { [self] in tell(.stopping(status: "making disks durable")) },
+                mount: mount
+            )
+        )
+        try await run(services)
+    }
+
+    /// What is ended last, the last of it first: commands, disks, faces, homes.
+    private func endings(_ control: ControlServer) -> [any Service] {
+        [
+            Ending { [operations] () throws(Failure) in
+                try operations.homes.database.synchronize()
+            },
+            Ending { [exchange] () in await exchange.stop() },
+            Ending { [self] () throws(Failure) in try await makeDisksDurable() },
+            CommandService(server: control, operations: operations),
+        ]
+    }
+
+    /// What goes on beside all requests.
+    private func work() -> [@Sendable () async -> Void] {
+        let operations = operations
+        let interval = Duration.seconds(configuration.catalogInterval)
+        return [
+            { await operations.followCatalogs(every: interval) },
+            { await operations.renewCatalogs() },
+            { await operations.reportInventory() },
+            { await operations.expireNodes() },
+            { await operations.fetchWhatIsKept() },
+        ]
+    }
+
+    /// Until a signal, or one of them, asks for the end.
+    private func run(_ services: [any Service]) async throws(Failure) {
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: services.map { service in
+                    // Whatever fails, the others end in their order.
+                    .init(
+                        service: service,
+                        successTerminationBehavior: .gracefullyShutdownGroup,
+                        failureTerminationBehavior: .gracefullyShutdownGroup
+                    )
+                },
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            )
+        )
+        do {
+            try await group.run()
+        } catch {
+            throw error as? Failure ?? Failure(.unavailable, "the node ended: \(error)")
         }
-        operations.mirroring.cancelAll()
-        await control.stop()
-        await serving.value
-        try await finish()
-        try outcome.get()
     }
 
     /// A service manager that cannot be told is no reason to end.
@@ -132,87 +169,13 @@ package final class Node: Sendable {
         )
     }
 
-    /// - Returns: how the mount ended; success after a signal.
-    private func waitForEnd(
-        _ session: Session?,
-        _ signals: SignalWatch
-    ) async -> Result<Void, Failure> {
-        guard let session else {
-            await signals.wait()
-            return .success(())
-        }
-        // A mount that is in use is detached at the signal, and its session ends with the process.
-        return await withCheckedContinuation { continuation in
-            let once = Once(continuation)
-            Thread.detachNewThread {
-                do throws(Failure) {
-                    try session.serve()
-                    once.resume(.success(()))
-                } catch {
-                    once.resume(.failure(error))
-                }
-            }
-            Task {
-                await signals.wait()
-                session.unmount()
-                try? await Task.sleep(for: .seconds(1))
-                once.resume(.success(()))
-            }
-        }
-    }
-
-    private func finish() async throws(Failure) {
-        let failures = await operations.homes.machines.flushAll()
+    private func makeDisksDurable() async throws(Failure) {
+        let machines = operations.homes.machines
+        let failures = await machines.flushAll()
         for failure in failures {
             logger.error("disk not durable at the end", metadata: ["cause": "\(failure)"])
         }
-        operations.homes.machines.finishBackgroundWork()
-        await exchange.stop()
-        try operations.homes.database.synchronize()
+        machines.finishBackgroundWork()
         if let first = failures.first { throw first }
-    }
-}
-
-/// Resumes a continuation the first time only.
-private final class Once: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Result<Void, Failure>, Never>?>
-
-    init(_ continuation: CheckedContinuation<Result<Void, Failure>, Never>) {
-        self.continuation = Mutex(continuation)
-    }
-
-    func resume(_ result: Result<Void, Failure>) {
-        continuation.withLock { $0.take() }?.resume(returning: result)
-    }
-}
-
-/// Waits for signals that would otherwise end the process.
-///
-/// Sendable: the sources are set up in the initialiser and only kept alive afterwards.
-private final class SignalWatch: @unchecked Sendable {
-    private let sources: [any DispatchSourceSignal]
-    /// An element for each; ends never.
-    let stream: AsyncStream<Void>
-
-    init(_ signals: [Int32]) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
-        self.stream = stream
-        let armed = DispatchGroup()
-        sources = signals.map { number in
-            armed.enter()
-            _ = signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { continuation.yield() }
-            source.setRegistrationHandler { armed.leave() }
-            source.resume()
-            return source
-        }
-        // A signal that comes before its source listens is ignored for good.
-        armed.wait()
-    }
-
-    func wait() async {
-        var signals = stream.makeAsyncIterator()
-        await signals.next()
     }
 }

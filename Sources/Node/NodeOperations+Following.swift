@@ -30,10 +30,10 @@ extension NodeOperations {
 
     /// Takes routes and peers out of the settings, read anew at each element of `requests`, and leaves everything else
     /// as it is.
-    func reload(
-        at requests: AsyncStream<Void>,
+    func reload<Requests: AsyncSequence>(
+        at requests: Requests,
         by read: @Sendable () throws(Failure) -> NodeConfiguration
-    ) async {
+    ) async where Requests.Failure == Never {
         for await _ in requests {
             do throws(Failure) {
                 try await take(try read())

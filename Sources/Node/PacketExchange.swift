@@ -190,12 +190,13 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         return bound
     }
 
+    /// Whoever waits for an answer of others, or asks for one from now on, is told that the node ends.
+    func endRequests() async { try? await loop.submit { self.endOwnRequests() }.get() }
+
+    /// The last to be called: nobody may ask for anything any more.
     func stop() async {
-        let table = try? await loop.submit {
-            self.endOwnRequests()
-            return self.table
-        }.get()
-        await table?.shutDown()
+        await endRequests()
+        await (try? loop.submit { self.table }.get())?.shutDown()
         try? await group.shutdownGracefully()
     }
 

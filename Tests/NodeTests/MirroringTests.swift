@@ -77,7 +77,8 @@ struct MirroringTests {
         }
 
         func stop(isRepositoryGone: Bool = false) async {
-            mirror.operations.mirroring.cancelAll()
+            await mirror.exchange.endRequests()
+            await mirror.operations.mirroring.endAll()
             await mirror.exchange.stop()
             if !isRepositoryGone { await repository.exchange.stop() }
         }
@@ -176,7 +177,7 @@ struct MirroringTests {
             try await mirror.perform(.endMirror(namespace: TestNode.namespace.uri))
         }
         #expect(refused?.kind == .exists)
-        mirror.operations.mirroring.cancelAll()
+        await mirror.operations.mirroring.endAll()
         await mirror.exchange.stop()
         await pair.stop()
     }
