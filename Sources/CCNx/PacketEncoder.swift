@@ -47,7 +47,7 @@ package struct PacketEncoder: Sendable {
             validation: Validation(algorithm: .crc32c)
         )
         let checksum = unvalidated.withValidatedBytes { CRC32C.checksum($0) }
-        return try unvalidated.validated(by: checksum.bigEndianBytes)
+        return try unvalidated.validated(by: checksum.bigEndianBytes).wire
     }
 
     /// The first of two steps to a signed packet: everything up to what is to be signed.
@@ -60,7 +60,12 @@ package struct PacketEncoder: Sendable {
         let headerLength = Int(writer.bytes[FixedHeader.headerLengthOffset])
         let validatedRange = headerLength..<writer.count
         try finish(&writer)
-        return UnvalidatedPacket(wire: writer.bytes, validatedRange: validatedRange)
+        return UnvalidatedPacket(
+            packet: packet,
+            validation: validation,
+            wire: writer.bytes,
+            validatedRange: validatedRange
+        )
     }
 
     /// The packet as decoding its encoding would give it, without decoding it.

@@ -2,10 +2,14 @@ package import Failures
 
 /// A packet that lacks only its checksum or signature. See ``PacketEncoder/prepare(_:validation:)``.
 package struct UnvalidatedPacket: Sendable {
+    private let packet: Packet
+    private let validation: Validation
     private let wire: [UInt8]
     private let validatedRange: Range<Int>
 
-    init(wire: [UInt8], validatedRange: Range<Int>) {
+    init(packet: Packet, validation: Validation, wire: [UInt8], validatedRange: Range<Int>) {
+        self.packet = packet
+        self.validation = validation
         self.wire = wire
         self.validatedRange = validatedRange
     }
@@ -17,8 +21,8 @@ package struct UnvalidatedPacket: Sendable {
         try body(wire.span.extracting(validatedRange))
     }
 
-    /// The whole packet, `payload` being the checksum or signature.
-    package consuming func validated(by payload: [UInt8]) throws(Failure) -> [UInt8] {
+    /// The whole packet, `payload` being the checksum or signature, as decoding it would give it.
+    package consuming func validated(by payload: [UInt8]) throws(Failure) -> DecodedPacket {
         var bytes = wire
         let packetLength = bytes.count + 4 + payload.count
         guard let length = UInt16(exactly: packetLength) else {
@@ -29,6 +33,14 @@ package struct UnvalidatedPacket: Sendable {
         let type = TopLevelType.validationPayload
         bytes += [0, UInt8(type), UInt8(payload.count >> 8), UInt8(payload.count & 0xFF)]
         bytes += payload
-        return bytes
+        var validation = validation
+        validation.payload = payload
+        return DecodedPacket(
+            packet: packet,
+            validation: validation,
+            wire: bytes,
+            messageRange: validatedRange.lowerBound..<bytes.count,
+            validatedRange: validatedRange
+        )
     }
 }

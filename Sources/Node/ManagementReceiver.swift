@@ -84,17 +84,15 @@ final class ManagementReceiver: InterestAnswerer {
     private func packet(_ name: Name, _ payload: [UInt8], endChunk: UInt64?) -> DecodedPacket? {
         let now = UInt64(WallClock.nanoseconds / 1_000_000)
         do throws(Failure) {
-            return try PacketDecoder.decode(
-                try SignedContentObject.sign(
-                    ContentObject(
-                        name: name,
-                        payload: payload,
-                        expiryTimeMilliseconds: now + Self.replyLifetimeMilliseconds,
-                        endChunkNumber: endChunk
-                    ),
-                    with: nodeKey,
-                    signatureTimeMilliseconds: now
-                )
+            return try SignedContentObject.packet(
+                ContentObject(
+                    name: name,
+                    payload: payload,
+                    expiryTimeMilliseconds: now + Self.replyLifetimeMilliseconds,
+                    endChunkNumber: endChunk
+                ),
+                with: nodeKey,
+                signatureTimeMilliseconds: now
             )
         } catch {
             logger.error("request not answered", metadata: ["cause": "\(error)"])

@@ -74,16 +74,14 @@ final class PublishReceiver: InterestAnswerer {
         }
         let now = UInt64(WallClock.nanoseconds / 1_000_000)
         do throws(Failure) {
-            return try PacketDecoder.decode(
-                try SignedContentObject.sign(
-                    ContentObject(
-                        name: interest.name,
-                        payload: try reply.json(),
-                        expiryTimeMilliseconds: now + Self.replyLifetimeMilliseconds
-                    ),
-                    with: nodeKey,
-                    signatureTimeMilliseconds: now
-                )
+            return try SignedContentObject.packet(
+                ContentObject(
+                    name: interest.name,
+                    payload: try reply.json(),
+                    expiryTimeMilliseconds: now + Self.replyLifetimeMilliseconds
+                ),
+                with: nodeKey,
+                signatureTimeMilliseconds: now
             )
         } catch {
             logger.error("publisher not answered", metadata: ["cause": "\(error)"])

@@ -88,17 +88,15 @@ package struct Responder: Sendable {
     private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> DecodedPacket? {
         let row = try database.catalogs().first { $0.namespace == namespace && $0.isKept }
         guard let row else { return nil }
-        return try PacketDecoder.decode(
-            try SignedContentObject.sign(
-                ContentObject(
-                    name: Catalog.name(in: namespace),
-                    payload: row.object.bytes,
-                    expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds,
-                    recommendedCacheTimeMilliseconds: now + Self.pointerCacheMilliseconds
-                ),
-                with: nodeKey,
-                signatureTimeMilliseconds: now
-            )
+        return try SignedContentObject.packet(
+            ContentObject(
+                name: Catalog.name(in: namespace),
+                payload: row.object.bytes,
+                expiryTimeMilliseconds: now + Self.pointerLifetimeMilliseconds,
+                recommendedCacheTimeMilliseconds: now + Self.pointerCacheMilliseconds
+            ),
+            with: nodeKey,
+            signatureTimeMilliseconds: now
         )
     }
 

@@ -12,6 +12,21 @@ package enum SignedContentObject {
         signatureTimeMilliseconds: UInt64?,
         chunkCodes: ChunkCodes = .standard
     ) throws(Failure) -> [UInt8] {
+        try packet(
+            object,
+            with: key,
+            signatureTimeMilliseconds: signatureTimeMilliseconds,
+            chunkCodes: chunkCodes
+        ).wire
+    }
+
+    /// The same, as decoding it would give it: for who answers with it at once.
+    package static func packet(
+        _ object: ContentObject,
+        with key: PrivateKey,
+        signatureTimeMilliseconds: UInt64?,
+        chunkCodes: ChunkCodes = .standard
+    ) throws(Failure) -> DecodedPacket {
         let validation = Validation(
             algorithm: key.algorithm.validationAlgorithm,
             keyId: key.publicKey.keyId,

@@ -81,7 +81,9 @@ import Testing
             validation: validation
         )
         let region = unvalidated.withValidatedBytes { CRC32C.checksum($0) }
-        let decoded = try PacketDecoder.decode(try unvalidated.validated(by: [8, 8, 8]))
+        let validated = try unvalidated.validated(by: [8, 8, 8])
+        let decoded = try PacketDecoder.decode(validated.wire)
+        #expect(decoded == validated)
         #expect(decoded.validation?.payload == [8, 8, 8])
         #expect(decoded.withValidatedBytes { CRC32C.checksum($0) } == region)
     }

@@ -34,6 +34,13 @@ import Testing
             )
             let packet = try PacketDecoder.decode(wire)
             #expect(packet.packet == .contentObject(object))
+            let made = try SignedContentObject.packet(
+                object,
+                with: key,
+                signatureTimeMilliseconds: 77
+            )
+            // Signatures of EC keys differ each time.
+            #expect(try PacketDecoder.decode(made.wire) == made)
             #expect(packet.validation?.keyId == key.publicKey.keyId)
             #expect(packet.validation?.signatureTimeMilliseconds == 77)
             #expect(try ValidationCheck.embeddedKey(of: packet) == key.publicKey)
@@ -98,7 +105,7 @@ import Testing
         let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in
             try key.sign(bytes)
         }
-        let packet = try PacketDecoder.decode(try unsigned.validated(by: signature))
+        let packet = try PacketDecoder.decode(try unsigned.validated(by: signature).wire)
         #expect(kind { try ValidationCheck.verify(packet, expecting: key.publicKey) } == .corrupt)
         #expect(kind { _ = try ValidationCheck.embeddedKey(of: packet) } == .corrupt)
     }
@@ -110,7 +117,7 @@ import Testing
         let signature = try unsigned.withValidatedBytes { (bytes) throws(Failure) in
             try key.sign(bytes)
         }
-        let packet = try PacketDecoder.decode(try unsigned.validated(by: signature))
+        let packet = try PacketDecoder.decode(try unsigned.validated(by: signature).wire)
         try ValidationCheck.verify(packet, expecting: key.publicKey)
         #expect(try ValidationCheck.embeddedKey(of: packet) == nil)
     }
