@@ -162,25 +162,28 @@ extension NodeOperations {
 
     // MARK: What is where
 
-    /// Contents that are kept and whose manifests are here. What is not here is not published here either,
-    /// and is fetched again.
-    func keptContents() async throws(Failure) -> [SegmentedContent] {
-        var contents: [SegmentedContent] = []
+    /// Everything that contents consist of which are kept and whose manifests are here. What is not here is
+    /// not published here either, and is fetched again.
+    func keptObjects() async throws(Failure) -> Set<ObjectId> {
+        var kept: Set<ObjectId> = []
+        var contents: Set<ContentDescriptor> = []
         for pin in try homes.database.pins() {
             let content = content(of: pin)
+            guard contents.insert(content.descriptor).inserted else { continue }
             let manifest = ManifestReader(
                 content.descriptor,
                 prefix: content.prefix,
                 source: WhatIsHere(store: homes.store)
             )
+            var objects: [ObjectId] = []
             do throws(Failure) {
-                for index in 0..<manifest.leafCount { _ = try await manifest.leaf(index) }
-                contents.append(content)
+                try await manifest.forEachObject { id, _ in objects.append(id) }
             } catch  where error.kind == .noSource {
                 continue
             }
+            kept.formUnion(objects)
         }
-        return contents
+        return kept
     }
 
     private func content(of pin: PinRow) -> SegmentedContent {

@@ -127,7 +127,8 @@ extension NodeOperations {
         let inUse = try machines.contentsInUse() + homes.templates.contentsInUse()
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: inUse + (try await keptContents())
+            keeping: inUse,
+            and: try await keptObjects()
         )
     }
 }

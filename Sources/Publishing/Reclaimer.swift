@@ -37,14 +37,17 @@ package struct Reclaimer: Sendable {
         self.reserve = reserve
     }
 
-    /// - Parameter contents: what disks map to and what is open.
+    /// - Parameters:
+    ///   - contents: what disks map to and what is open.
+    ///   - objects: what else is to stay.
     package func reclaim(
         templates: Templates,
-        keeping contents: [SegmentedContent]
+        keeping contents: [SegmentedContent],
+        and objects: Set<ObjectId> = []
     ) async throws(Failure) -> Report {
         try gate.enterReclaim()
         defer { gate.leaveReclaim() }
-        var kept = try await reachable(from: contents)
+        var kept = objects.union(try await reachable(from: contents))
         let catalogs = try database.catalogs().filter(\.isKept)
         let mirrored = Set(catalogs.filter { $0.mirroredFrom != nil }.map(\.namespace))
         for catalog in catalogs {

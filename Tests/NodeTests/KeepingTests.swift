@@ -1,6 +1,7 @@
 import CCNx
 import Control
 import Failures
+import Publishing
 import Store
 import Synchronization
 import TestSupport
@@ -119,6 +120,27 @@ struct KeepingTests {
         #expect(try await pair.node.status().kept.map(\.state) == [.here])
         #expect(try await pair.unkeep(1)?.count == 1)
         await pair.stop()
+    }
+
+    /// Nobody lists it any more, so a reclaim would free it.
+    @Test(.timeLimit(.minutes(1)))
+    func keepsWhatWasPublishedHereAndIsWithdrawn() async throws {
+        let node = try TestNode()
+        try await node.trustPublisher()
+        try await node.publish(image)
+        let keep = ControlRequest.fetch(
+            template: TestNode.template,
+            version: nil,
+            disk: nil,
+            rate: nil,
+            isKept: true
+        )
+        _ = try await node.perform(keep)
+        _ = try await node.perform(.delete(template: TestNode.template, version: nil))
+        #expect(try await node.operations.reclaim().freedSegments == 0)
+        #expect(try await node.status().published.segmentCount == 60)
+        _ = try await node.perform(.unkeep(template: TestNode.template, version: nil))
+        #expect(try await node.operations.reclaim().freedSegments == 60)
     }
 
     @Test(.timeLimit(.minutes(1)))
