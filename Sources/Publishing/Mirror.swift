@@ -80,28 +80,49 @@ package struct Mirror: Sendable {
         if let known, known.object == pointer, known.mirroredFrom == address, !isThorough {
             return Outcome(serial: known.serial, versions: try keptVersions().count)
         }
-        // What is stored before the catalog names it looks like garbage.
-        try gate.enterPublish()
-        defer { gate.leavePublish() }
-        let kept = known?.mirroredFrom == nil ? [] : try keptVersions()
         let pulling = Pulling(store: store, source: source)
+        // What is stored before the catalog names it looks like garbage.
+        return try await gate.pulling { (claims) async throws(Failure) in
+            try await bring(
+                pointer,
+                known,
+                with: puller(pulling, claims),
+                pulling,
+                at: address,
+                isThorough: isThorough,
+                now: now,
+                note: note
+            )
+        }
+    }
+
+    private func bring(
+        _ pointer: ObjectId,
+        _ known: CatalogRow?,
+        with puller: TreePuller,
+        _ pulling: Pulling,
+        at address: String,
+        isThorough: Bool,
+        now: Int,
+        note: @escaping Note
+    ) async throws(Failure) -> Outcome {
+        let kept = known?.mirroredFrom == nil ? [] : try keptVersions()
         let (catalog, signed) = try await self.catalog(pointer, known, pulling, now: now)
-        let listing = try await self.listing(of: catalog, pulling)
+        let listing = try await self.listing(of: catalog, puller)
         let listed = listing.versions.filter { $0.withdrawn == nil }
         let knownRecords = isThorough ? [] : Set(kept.map(\.record))
-        try await pull(listed.filter { !knownRecords.contains($0.record) }, pulling, note)
-        try await commit(
-            CatalogRow(
-                namespace: namespace,
-                serial: catalog.serial,
-                object: pointer,
-                publishedHere: false,
-                expires: catalog.expires,
-                mirroredFrom: address
-            ),
-            signed,
-            listing
+        try await pull(listed.filter { !knownRecords.contains($0.record) }, puller, note)
+        let row = CatalogRow(
+            namespace: namespace,
+            serial: catalog.serial,
+            object: pointer,
+            publishedHere: false,
+            expires: catalog.expires,
+            mirroredFrom: address
         )
+        try await gate.turn { () async throws(Failure) in
+            try await commit(row, signed, listing)
+        }
         let records = Set(listed.map(\.record))
         return Outcome(
             serial: catalog.serial,
@@ -140,13 +161,13 @@ package struct Mirror: Sendable {
 
     private func listing(
         of catalog: Catalog,
-        _ pulling: Pulling
+        _ puller: TreePuller
     ) async throws(Failure) -> Listing {
         let descriptor = catalog.listing
         guard descriptor.segmentSize == SmallContent.segmentSize else {
             throw Failure(.invalid, "the listing of \(namespace) is not in whole small objects")
         }
-        try await puller(pulling).pullSmall(descriptor, under: namespace)
+        try await puller.pullSmall(descriptor, under: namespace)
         let content = templates.content(descriptor, prefix: namespace)
         return try Listing(
             json: try await content.read(at: 0, byteCount: descriptor.size),
@@ -155,8 +176,8 @@ package struct Mirror: Sendable {
         )
     }
 
-    private func puller(_ pulling: Pulling) -> TreePuller {
-        TreePuller(store: store.published, source: pulling)
+    private func puller(_ pulling: Pulling, _ claims: PullClaims) -> TreePuller {
+        TreePuller(store: store.published, source: pulling, gate: gate, claims: claims)
     }
 
     // MARK: Bringing it
@@ -164,19 +185,18 @@ package struct Mirror: Sendable {
     /// First all records, so that it is known how much there is; they are not kept in memory.
     private func pull(
         _ rows: [VersionRow],
-        _ pulling: Pulling,
+        _ puller: TreePuller,
         _ note: @escaping Note
     ) async throws(Failure) {
         var sum = 0
         for start in stride(from: 0, to: rows.count, by: Self.recordsAtOnce) {
             let some = rows[start..<min(start + Self.recordsAtOnce, rows.count)]
-            try await pullRecords(some, pulling)
+            try await pullRecords(some, puller)
             for row in some { sum = sum.addingSaturating(try record(row).dataByteCount) }
         }
         let total = sum
         let done = Atomic<Int>(0)
         note(0, total)
-        let puller = puller(pulling)
         var contents: Set<ContentDescriptor> = []
         for row in rows {
             do throws(Failure) {
@@ -197,12 +217,11 @@ package struct Mirror: Sendable {
 
     private func pullRecords(
         _ rows: ArraySlice<VersionRow>,
-        _ pulling: Pulling
+        _ puller: TreePuller
     ) async throws(Failure) {
-        var missing: [VersionRow] = []
-        for row in rows where try !store.published.hasSmallObject(row.record) {
-            missing.append(row)
-        }
+        let wanted = Set(try await puller.missing(rows.map(\.record)))
+        let missing = rows.filter { wanted.contains($0.record) }
+        let source = puller.source
         let results = await withTaskGroup(
             of: Result<(id: ObjectId, bytes: [UInt8]), Failure>.self,
             returning: [Result<(id: ObjectId, bytes: [UInt8]), Failure>].self
@@ -210,7 +229,7 @@ package struct Mirror: Sendable {
             for row in missing {
                 group.addTask {
                     do throws(Failure) {
-                        let bytes = try await pulling.object(
+                        let bytes = try await source.object(
                             ObjectRequest(row.record, under: row.template)
                         )
                         return .success((id: row.record, bytes: bytes))
@@ -223,7 +242,7 @@ package struct Mirror: Sendable {
         }
         var records: [(id: ObjectId, bytes: [UInt8])] = []
         for result in results { records.append(try result.get()) }
-        try store.published.insert(records, durably: false)
+        try await puller.insert(records)
     }
 
     /// A record that was brought.

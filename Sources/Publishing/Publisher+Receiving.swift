@@ -89,19 +89,21 @@ extension Publisher {
             @escaping @Sendable (_ doneBytes: Int, _ pulledSegments: Int, _ pulledBytes: Int) ->
             Void
     ) async throws(Failure) -> PublishOutcome {
-        try gate.enterPublish()
-        defer { gate.leavePublish() }
-        let puller = TreePuller(store: store, source: source)
-        let prefix = version.record.name
-        for disk in version.record.disks {
-            try await puller.pull(disk.content, under: prefix) { pulled in
-                note(pulled.doneBytes, pulled.pulledSegments, pulled.pulledBytes)
+        try await gate.pulling { (claims) async throws(Failure) in
+            let puller = TreePuller(store: store, source: source, gate: gate, claims: claims)
+            let prefix = version.record.name
+            for disk in version.record.disks {
+                try await puller.pull(disk.content, under: prefix) { pulled in
+                    note(pulled.doneBytes, pulled.pulledSegments, pulled.pulledBytes)
+                }
+            }
+            for file in version.record.files {
+                try await puller.pullSmall(file.content, under: prefix)
+            }
+            return try await gate.turn { () async throws(Failure) in
+                try await local.commit(version, now: now)
             }
         }
-        for file in version.record.files {
-            try await puller.pullSmall(file.content, under: prefix)
-        }
-        return try await local.commit(version, now: now)
     }
 }
 

@@ -7,7 +7,7 @@ package import Templates
 /// Frees published content that nothing refers to any more.
 ///
 /// Roots are the versions that catalogs of this node list, its own and those that it mirrors, the profiles of
-/// VM disks, and whatever is open. Everything
+/// VM disks, what pulls under way count on, and whatever is open. Everything
 /// reachable from them stays; the rest leaves the index durably first and is punched afterwards.
 package struct Reclaimer: Sendable {
     private let store: ContentStore
@@ -45,9 +45,24 @@ package struct Reclaimer: Sendable {
         keeping contents: [SegmentedContent],
         and objects: Set<ObjectId> = []
     ) async throws(Failure) -> Report {
-        try gate.enterReclaim()
-        defer { gate.leaveReclaim() }
-        var kept = objects.union(try await reachable(from: contents))
+        try await gate.whileNothingChanges { () async throws(Failure) in
+            let claims = gate.claims
+            let claimed = claims.flatMap(\.contents).map {
+                templates.content($0.descriptor, prefix: $0.prefix)
+            }
+            var kept = objects.union(claims.flatMap(\.objects))
+            kept.formUnion(try await reachable(from: contents + claimed))
+            kept.formUnion(try await listed(templates))
+            let images = Set(claims.flatMap(\.images))
+            return try reserve.lend { () throws(Failure) in
+                try sweep(keeping: kept, images: images)
+            }
+        }
+    }
+
+    /// Everything that catalogs of this node name.
+    private func listed(_ templates: Templates) async throws(Failure) -> Set<ObjectId> {
+        var kept: Set<ObjectId> = []
         let catalogs = try database.catalogs().filter(\.isKept)
         let mirrored = Set(catalogs.filter { $0.mirroredFrom != nil }.map(\.namespace))
         for catalog in catalogs {
@@ -79,7 +94,7 @@ package struct Reclaimer: Sendable {
             }
             kept.formUnion(try await reachable(from: items))
         }
-        return try reserve.lend { () throws(Failure) in try sweep(keeping: kept) }
+        return kept
     }
 
     private func reachable(
@@ -93,12 +108,15 @@ package struct Reclaimer: Sendable {
         return ids
     }
 
-    private func sweep(keeping kept: Set<ObjectId>) throws(Failure) -> Report {
+    private func sweep(
+        keeping kept: Set<ObjectId>,
+        images: Set<Int>
+    ) throws(Failure) -> Report {
         var report = Report()
         let segments = try store.allSegments().filter { !kept.contains($0.id) }
         report.freedSegments = segments.count
         report.freedBytes = try store.free(segments)
-        report.freedBytes += try store.freeUnindexed()
+        report.freedBytes += try store.freeUnindexed(except: images)
         let objects = try store.smallObjectIds().filter { !kept.contains($0) }
         try store.removeSmallObjects(objects)
         report.freedObjects = objects.count

@@ -48,6 +48,7 @@ final class SegmentSink: Sendable {
         var nextPiece = 0
         var manifest = ManifestBuilder()
         var nodes: [(id: ObjectId, bytes: [UInt8])] = []
+        var storedNodes: [ObjectId] = []
         /// Stored, or to be stored, by this run; maybe not in the index yet.
         var claimed: Set<ObjectId> = []
         var unrecorded: [(id: ObjectId, place: SegmentPlace)] = []
@@ -61,6 +62,11 @@ final class SegmentSink: Sendable {
     }
 
     var counts: Counts { state.withLock(\.counts) }
+
+    /// Nodes of the manifest that are in the store, and the image that is written to.
+    var stored: (nodes: [ObjectId], image: Int?) {
+        state.withLock { ($0.storedNodes, $0.image?.number) }
+    }
 
     /// Takes the bytes of piece number `piece`, which begins at segment `first`; empty for zeros.
     ///
@@ -227,6 +233,7 @@ final class SegmentSink: Sendable {
         }
         let nodes = state.withLock { state in
             defer { state.nodes.removeAll() }
+            state.storedNodes += state.nodes.map(\.id)
             return state.nodes
         }
         if !nodes.isEmpty { try store.insert(nodes, durably: false) }

@@ -12,6 +12,9 @@ struct TreePuller: Sendable {
     let store: ContentStore
     /// Asked for what is not here; gives bytes whose ids are right.
     let source: any ContentSource
+    let gate: PublishingGate
+    /// What is here of it, and is to stay until something names it.
+    let claims: PullClaims
 
     struct Pulled: Sendable {
         /// Bytes of data looked at.
@@ -55,7 +58,7 @@ struct TreePuller: Sendable {
                         note: note
                     )
                     let number = piece
-                    try await Threads.run { () throws(Failure) in
+                    try await storing(sink) { () throws(Failure) in
                         try sink.take(derived, piece: number)
                     }
                     piece += 1
@@ -63,10 +66,10 @@ struct TreePuller: Sendable {
             }
         } catch {
             // The next try finds it, or a reclaim frees it.
-            try? await Threads.run { () throws(Failure) in try sink.recordRest() }
+            try? await storing(sink) { () throws(Failure) in try sink.recordRest() }
             throw error
         }
-        let made = try await Threads.run { () throws(Failure) in
+        let made = try await storing(sink) { () throws(Failure) in
             try sink.finish(size: content.size)
         }
         guard made == content else {
@@ -74,6 +77,18 @@ struct TreePuller: Sendable {
                 .corrupt,
                 "the content of \(prefix) has root \(made.root), its record says \(content.root)"
             )
+        }
+        claims.complete(content, under: prefix)
+    }
+
+    /// Stores something of a content, between reclaims.
+    private func storing<Value: Sendable>(
+        _ sink: SegmentSink,
+        _ body: @escaping @Sendable () throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        try await gate.turn { [claims] () async throws(Failure) in
+            defer { claims.note(sink) }
+            return try await Threads.run(body)
         }
     }
 
@@ -85,15 +100,9 @@ struct TreePuller: Sendable {
         note: @Sendable (Pulled) -> Void
     ) async throws(Failure) -> [SegmentSink.Derived] {
         let entries = ids.indices.filter { !ids[$0].isHole }
-        let places = try store.places(of: entries.map { ids[$0] })
-        var missing: [Int] = []
-        for (entry, place) in zip(entries, places) {
-            // One that lies in an image of shorter segments cannot be the one that is meant here.
-            let room = try place.map { (place) throws(Failure) in
-                try store.image(place.image).segmentSize
-            }
-            let byteCount = content.byteCount(ofSegment: first + entry)
-            if room.map({ $0 < byteCount }) ?? true { missing.append(entry) }
+        let missing = try await gate.turn { () throws(Failure) in
+            claims.claim(segments: entries.map { ids[$0] })
+            return try self.missing(entries, of: ids, from: first, of: content)
         }
         let fetched = try await fetch(missing.map { (entry: $0, id: ids[$0]) }, under: prefix)
         var pulled = Pulled()
@@ -119,6 +128,26 @@ struct TreePuller: Sendable {
         }
         note(pulled)
         return derived
+    }
+
+    /// Entries of `ids` whose segments are not here.
+    private func missing(
+        _ entries: [Int],
+        of ids: ArraySlice<ObjectId>,
+        from first: Int,
+        of content: ContentDescriptor
+    ) throws(Failure) -> [Int] {
+        let places = try store.places(of: entries.map { ids[$0] })
+        var missing: [Int] = []
+        for (entry, place) in zip(entries, places) {
+            // One that lies in an image of shorter segments cannot be the one that is meant here.
+            let room = try place.map { (place) throws(Failure) in
+                try store.image(place.image).segmentSize
+            }
+            let byteCount = content.byteCount(ofSegment: first + entry)
+            if room.map({ $0 < byteCount }) ?? true { missing.append(entry) }
+        }
+        return missing
     }
 
     private func fetch(
@@ -151,16 +180,35 @@ struct TreePuller: Sendable {
 
     /// A carried file: all of it small objects.
     func pullSmall(_ content: ContentDescriptor, under prefix: Name) async throws(Failure) {
-        let all = StoredOrPulled(store: store, source: source)
-        let manifest = ManifestReader(content, prefix: prefix, source: all)
-        var ids: [ObjectId] = []
-        try await manifest.forEachObject { id, _ in ids.append(id) }
-        for id in Set(ids) where try !store.hasSmallObject(id) {
-            let bytes = try await all.object(ObjectRequest(id, under: prefix))
+        let source = StoredOrPulled(store: store, source: source)
+        let manifest = ManifestReader(content, prefix: prefix, source: source)
+        var all: Set<ObjectId> = []
+        try await manifest.forEachObject { id, _ in all.insert(id) }
+        for id in try await missing(Array(all)) {
+            let bytes = try await source.object(ObjectRequest(id, under: prefix))
             guard bytes.count <= ContentStore.smallObjectLimit else {
                 throw Failure(.tooLarge, "object \(id) of \(prefix) has \(bytes.count) bytes")
             }
-            try store.insert([(id: id, bytes: bytes)], durably: false)
+            try await insert([(id: id, bytes: bytes)])
+        }
+    }
+
+    /// Claims small objects.
+    ///
+    /// - Returns: those that are not here.
+    func missing(_ objects: [ObjectId]) async throws(Failure) -> [ObjectId] {
+        try await gate.turn { () throws(Failure) in
+            claims.claim(objects: objects)
+            var missing: [ObjectId] = []
+            for id in objects where try !store.hasSmallObject(id) { missing.append(id) }
+            return missing
+        }
+    }
+
+    /// Stores small objects that were claimed.
+    func insert(_ objects: [(id: ObjectId, bytes: [UInt8])]) async throws(Failure) {
+        try await gate.turn { () throws(Failure) in
+            _ = try store.insert(objects, durably: false)
         }
     }
 }

@@ -193,15 +193,16 @@ extension ContentStore {
     }
 
     /// Frees space of image files that the index does not know of: what a publish left that was cut
-    /// off before it recorded its segments. Nobody may be writing segments meanwhile.
+    /// off before it recorded its segments. Nobody may be writing segments meanwhile, except to `images`.
     ///
     /// - Returns: the bytes freed.
-    package func freeUnindexed() throws(Failure) -> Int {
+    package func freeUnindexed(except images: Set<Int> = []) throws(Failure) -> Int {
         var indexed: [Int: Set<Int>] = [:]
         try index.forEach { _, place in indexed[place.image, default: []].insert(place.position) }
         var freed = 0
         for name in try FileTree.names(in: "\(directory)/images") {
-            guard let parsed = SegmentImage.parse(fileName: name) else { continue }
+            guard let parsed = SegmentImage.parse(fileName: name), !images.contains(parsed.number)
+            else { continue }
             let image = try image(parsed.number)
             let known = indexed[parsed.number] ?? []
             let unknown = try image.positionsWithData().filter { !known.contains($0) }

@@ -187,6 +187,14 @@ for ((number = 1; number <= KILLS; number++)); do
     goal=$((total * number / (KILLS + 1)))
     has_some() { [ "$(of killed .published.segmentCount)" -ge "$goal" ]; }
     check "a mirror has begun, $number" wait_until 60 has_some
+    # Later on what was there before the kill may not have been looked at yet.
+    if [ "$number" = 1 ]; then
+        before=$(of killed .published.segmentCount)
+        check "a reclaim meanwhile is not refused" at killed reclaim
+        check "and takes nothing of it" [ "$(of killed .published.segmentCount)" -ge "$before" ]
+        check "nor is a backup" at killed backup "$work/backup"
+        rm -rf "$work/backup"
+    fi
     arrived=$((arrived + $(of killed '[.sources[].bytes] | add')))
     kill_hard killed
     serve killed --config "$work/killed.yaml"

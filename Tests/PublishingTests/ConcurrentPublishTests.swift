@@ -176,18 +176,17 @@ struct ReclaimTests {
 
     @Test func changesNothingWhileSpaceIsReclaimed() async throws {
         let scene = try await scene()
-        try scene.gate.enterReclaim()
         let stream = ByteStream(Self.first.bytes)
-        let published = await failure {
-            try await scene.publish(PublishingScene.streamRequest(), stream: stream.stream)
+        try await scene.gate.whileNothingChanges { () async throws(Failure) in
+            let published = await failure {
+                try await scene.publish(PublishingScene.streamRequest(), stream: stream.stream)
+            }
+            #expect(published?.kind == .busy)
+            // A tag makes a listing and a catalog, which a reclaim would not know yet.
+            #expect(await failure { try scene.tag("stable", 2) }?.kind == .busy)
+            #expect(await failure { try await scene.reclaim() }?.kind == .busy)
         }
-        #expect(published?.kind == .busy)
         #expect(stream.byteCountRead == 0)
-        // A tag makes a listing and a catalog, which a reclaim would not know yet.
-        #expect(await failure { try scene.tag("stable", 2) }?.kind == .busy)
-        #expect(await failure { try await scene.reclaim() }?.kind == .busy)
-
-        scene.gate.leaveReclaim()
         try scene.tag("stable", 2)
         #expect(try await scene.reclaim().freedSegments == 2)
     }
