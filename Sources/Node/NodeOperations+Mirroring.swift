@@ -15,6 +15,8 @@ extension NodeOperations {
     private static let objectPatience: UInt64 = 60_000
     /// After a look that failed, if the mirror's own interval is longer.
     private static let retryInterval = Duration.seconds(10)
+    /// After one that a full disk ended, at least: the next brings again what was freed.
+    private static let fullDiskInterval = Duration.seconds(600)
     private static let progressInterval = Duration.milliseconds(200)
 
     // MARK: Keeping in step
@@ -83,7 +85,8 @@ extension NodeOperations {
                     )
                 }
                 // Trying soon again does not make room.
-                return error.kind == .noSpace ? interval : min(interval, Self.retryInterval)
+                return error.kind == .noSpace
+                    ? max(interval, Self.fullDiskInterval) : min(interval, Self.retryInterval)
             }
         } catch {
             logger.error("mirror cannot be looked at", metadata: ["cause": "\(error)"])
@@ -107,7 +110,7 @@ extension NodeOperations {
             if Task.isCancelled { throw Failure(.cancelled, "the mirror is looked at no more") }
             return try await exchange.withSource(at: try FaceAddress(mirror.source)) {
                 (source) throws(Failure) in
-                try await follow(mirror, from: source, isThorough: isThorough)
+                try await followMakingRoom(mirror, from: source, isThorough: isThorough)
             }
         }
         if outcome.pulledObjects > 0 {
@@ -121,6 +124,25 @@ extension NodeOperations {
         }
         if outcome.withdrawnVersions > 0 { await freeUnlisted() }
         return outcome
+    }
+
+    private func followMakingRoom(
+        _ mirror: MirrorRow,
+        from source: FetchScheduler.SourceId,
+        isThorough: Bool
+    ) async throws(Failure) -> Mirror.Outcome {
+        do throws(Failure) {
+            return try await makingRoom { () throws(Failure) in
+                try await follow(mirror, from: source, isThorough: isThorough)
+            }
+        } catch  where error.kind == .noSpace {
+            await freeWhatFilledTheDisk()
+            throw error.wrapped(
+                "\(homes.stateDirectory) has no room for what \(mirror.namespace) lists more",
+                hint: "make room on that filesystem, or end it: "
+                    + "ccnfs mirror \(mirror.namespace) --stop"
+            )
+        }
     }
 
     private func follow(

@@ -95,14 +95,4 @@ extension NodeOperations {
             reportingTo: session
         )
     }
-
-    /// What a publish stored before the disk was full is of no use to others, who need the room.
-    func freeWhatFilledTheDisk() async {
-        do throws(Failure) {
-            let freed = try await reclaim()
-            logger.info("freed after a full disk", metadata: ["bytes": "\(freed.freedBytes)"])
-        } catch {
-            logger.warning("nothing freed after a full disk", metadata: ["cause": "\(error)"])
-        }
-    }
 }

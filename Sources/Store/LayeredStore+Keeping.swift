@@ -68,10 +68,7 @@ extension LayeredStore {
         do throws(Failure) {
             image = try writeOnce(segments, to: key)
         } catch  where error.kind == .noSpace {
-            // What passed through for others goes first.
-            var freed = try transit?.free(byteCount: Self.evictionByteCount) ?? 0
-            if freed == 0 { freed = try evict(byteCount: Self.evictionByteCount) }
-            guard freed > 0 else { throw error }
+            guard try giveUp(byteCount: Self.evictionByteCount) > 0 else { throw error }
             image = try writeOnce(segments, to: key)
         }
         noteKept(byteCount)

@@ -161,7 +161,7 @@ extension LayeredStore {
 
 extension LayeredStore {
     /// Bytes freed at once when the cache is full.
-    static let evictionByteCount = 64 << 20
+    package static let evictionByteCount = 64 << 20
 
     /// The cache holds so many bytes more.
     func noteKept(_ byteCount: Int) {
@@ -224,6 +224,15 @@ extension LayeredStore {
         counters.evictedBytes.add(freed, ordering: .relaxed)
         cacheByteCount.withLock { $0 = nil }
         return freed
+    }
+
+    /// Frees what can be fetched again, for somebody who needs the disk's room more. What passed through for
+    /// others goes first.
+    ///
+    /// - Returns: the bytes freed; 0 when there is no more.
+    package func giveUp(byteCount: Int) throws(Failure) -> Int {
+        let freed = try transit?.free(byteCount: byteCount) ?? 0
+        return freed > 0 ? freed : try evict(byteCount: byteCount)
     }
 
     /// Frees all segments that can be fetched again. Records and manifests stay: without them a template

@@ -216,6 +216,43 @@ rm -f "$work/big-exported.raw"
 refuses "what the settings file says is not ended by a command" 73 'settings file' at killed mirror "$NAMESPACE" --stop
 end_process "${pids[killed]}"
 
+# ---- a full disk
+
+if [ "$(id -u)" -eq 0 ]; then
+    truncate -s 200M "$work/disk.ext4"
+    mke2fs -q -F -t ext4 -m 0 "$work/disk.ext4"
+    mkdir "$work/full"
+    mount -o loop "$work/disk.ext4" "$work/full"
+    on_exit umount -l "$work/full"
+    dd if=/dev/urandom of="$work/room.raw" bs=1M count=96 status=none
+    check "a template of half a disk is published" at primary publish "$work/room.raw" ccnx:/mycorp.com/room --key "$key"
+    at full trust add "$NAMESPACE" "${key%.pem}.pub" > "$work/key.log" 2>&1
+    serve full --listen tcp:127.0.0.1:0 --route "$NAMESPACE=$primary"
+    has_room() { at full versions ccnx:/mycorp.com/room > "$work/versions.log" 2>&1; }
+    check "a node knows it" wait_until 20 has_room
+    check "and has it in its cache" at full fetch ccnx:/mycorp.com/room
+    cached=$(of full .cache.imageByteCount)
+    check "what is cached makes room for what is kept" at full mirror "$NAMESPACE" --from "127.0.0.1:$primary_port" --once
+    note "cached bytes: $cached before, $(of full .cache.imageByteCount) afterwards"
+    check "as far as it has to" [ "$(of full .cache.imageByteCount)" -lt "$cached" ]
+    kept=$(of full .published.segmentCount)
+    dd if=/dev/urandom of="$work/room.raw" bs=1M count=160 status=none
+    check "one that does not fit is published" at primary publish "$work/room.raw" ccnx:/mycorp.com/more --key "$key"
+    refuses "a mirror without room says so" 74 'no room' \
+        at full mirror "$NAMESPACE" --from "127.0.0.1:$primary_port" --once
+    check_same "and leaves others the room that it took" "$kept" "$(of full .published.segmentCount)"
+    check "what it had is well" at full verify
+    end_process "${pids[full]}"
+    umount "$work/full"
+    rm -f "$work/disk.ext4" "$work/room.raw"
+    for name in room more; do
+        check "$name is withdrawn" at primary delete "ccnx:/mycorp.com/$name"
+    done
+    check "at the mirror too" wait_until 30 in_step
+else
+    skip "a mirror on a full disk" "needs root"
+fi
+
 # ---- between the last steps
 
 check "the large template is withdrawn" at primary delete ccnx:/mycorp.com/big
