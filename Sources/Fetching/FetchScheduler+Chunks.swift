@@ -15,6 +15,8 @@ extension FetchScheduler {
         var chunks: ChunkAssembly
         /// The asks for those that are asked for now, by number.
         var serials: [Int: UInt64] = [:]
+        /// Some came from others than the one that was asked.
+        var isMixed = false
     }
 
     /// Which chunk an ask is for.
@@ -31,7 +33,8 @@ extension FetchScheduler {
         serialOfName[name].flatMap { asks[$0]?.place } != nil
     }
 
-    /// A chunk came.
+    /// A chunk came, of the source that was asked or of another, from which somebody else wanted the same: the Interest
+    /// is answered either way.
     ///
     /// - Parameter last: the number of the object's last chunk, if it says so.
     package mutating func answeredChunk(
@@ -41,18 +44,31 @@ extension FetchScheduler {
         from face: FaceId?,
         now: UInt64
     ) -> [Action] {
-        // From whom it was asked of: what comes late from another would be put down to this one.
         guard let serial = serialOfName[name], let ask = asks[serial], let place = ask.place,
-            let id = asks[place.object]?.assembling?.source, sourcesById[id]?.face == face
+            let id = asks[place.object]?.assembling?.source
         else { return [] }
+        let sender = sourcesById[id]?.face == face ? id : face.flatMap { sourceOfFace[$0] }
         var roundTrip: UInt64?
-        if case .inFlight(_, let sent) = ask.state, !ask.isRepeated { roundTrip = now - sent }
-        sourcesById[id]?.noteChunk(byteCount: payload.count, roundTrip: roundTrip, now: now)
-        dropChunk(serial)
-        if let outcome = asks[place.object]?.assembling?.chunks
-            .take(place.number, payload, last: last)
-        {
-            conclude(outcome, place.object, of: id, now: now)
+        if sender == id, case .inFlight(_, let sent) = ask.state, !ask.isRepeated {
+            roundTrip = now - sent
+        }
+        if let sender {
+            sourcesById[sender]?.noteChunk(
+                byteCount: payload.count,
+                roundTrip: roundTrip,
+                now: now
+            )
+        }
+        if sender != id, asks[place.object]?.trustsAskedOnly == true {
+            askAgain(serial, place, of: id, now: now)
+        } else {
+            if sender != id { asks[place.object]?.assembling?.isMixed = true }
+            dropChunk(serial)
+            if let outcome = asks[place.object]?.assembling?.chunks
+                .take(place.number, payload, last: last)
+            {
+                conclude(outcome, place.object, of: id, now: now)
+            }
         }
         dispatch(id, now: now)
         return takeActions()
@@ -212,6 +228,22 @@ extension FetchScheduler {
         return count < Self.chunkTries
     }
 
+    /// What answered the Interest was not used: nothing more comes for it.
+    private mutating func askAgain(
+        _ serial: UInt64,
+        _ place: ChunkPlace,
+        of id: SourceId,
+        now: UInt64
+    ) {
+        if case .inFlight = asks[serial]?.state { leave(id) }
+        asks[serial]?.state = .paused
+        if noteTry(serial) {
+            queueChunk(serial, at: id)
+        } else {
+            giveUpChunks(place.object, now: now)
+        }
+    }
+
     private mutating func giveUpChunks(_ object: UInt64, now: UInt64) {
         abandonChunks(object)
         assign(object, now: now)
@@ -266,11 +298,16 @@ extension FetchScheduler {
         let label = sourcesById[id]?.label ?? "a source"
         asks[object]?.assembling = nil
         asks[object]?.state = .paused
-        asks[object]?.wrong[id, default: 0] += 1
         asks[object]?.problem = Failure(
             .corrupt,
             "what \(label) sent for \(ask.name) has other bytes than its id says"
         )
+        if ask.assembling?.isMixed == true {
+            // Whose it was cannot be told either; next time it can.
+            asks[object]?.trustsAskedOnly = true
+            return assign(object, now: now)
+        }
+        asks[object]?.wrong[id, default: 0] += 1
         if sourcesById[id]?.noteWrongObject(now: now) == true {
             bench(id, because: "it sent wrong bytes", now: now)
         }

@@ -77,6 +77,8 @@ package struct FetchScheduler {
         var triesCount = 0
         /// What has come of an object in chunks, and is asked for.
         var assembling: Assembling?
+        /// Chunks of other sources than the one that is asked do not count: some were wrong.
+        var trustsAskedOnly = false
     }
 
     enum State: Equatable {

@@ -101,6 +101,27 @@ struct DatagramScene {
         return nextRequest
     }
 
+    /// A chunk comes over a face, whoever was asked for it.
+    mutating func chunkArrives(
+        _ chunk: Int,
+        of number: Int,
+        over face: UInt64,
+        isDamaged: Bool = false
+    ) {
+        let bytes = Self.bytes(of: number)
+        var part = Array(bytes.dropFirst(chunk * Self.chunkSize).prefix(Self.chunkSize))
+        if isDamaged { part[0] ^= 1 }
+        carryOut(
+            scheduler.answeredChunk(
+                FetchScene.name(number).appending([.chunk(UInt64(chunk))]),
+                part,
+                last: UInt64((bytes.count + Self.chunkSize - 1) / Self.chunkSize - 1),
+                from: FaceId(face),
+                now: now
+            )
+        )
+    }
+
     /// Lets time pass, and packets arrive.
     mutating func pass(_ milliseconds: UInt64) {
         let end = now + milliseconds

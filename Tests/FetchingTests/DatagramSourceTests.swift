@@ -198,6 +198,40 @@ import Testing
         #expect(isAtRest(scene))
     }
 
+    // MARK: Chunks from whom nobody asked here
+
+    @Test func aChunkThatAnotherAnswersIsAnswered() {
+        var scene = Scene([1: .init(delay: 500...500)], seed: 1)
+        scene.want(3)
+        scene.chunkArrives(0, of: 3, over: 9)
+        // The others are asked for, and nobody waits for the first.
+        #expect(scene.scheduler.inFlightCount == chunks(of: 3) - 1)
+        for chunk in 1..<chunks(of: 3) { scene.chunkArrives(chunk, of: 3, over: 9) }
+        #expect(scene.delivered == 1)
+        #expect(isAtRest(scene))
+        scene.pass(5_000)
+        #expect(scene.scheduler.sources[1]?.counters.timeouts == 0)
+        // They were not its own.
+        #expect(scene.scheduler.sources[1]?.counters.bytes == 0)
+    }
+
+    @Test func isNotBlamedForAChunkThatAnotherSentWrong() {
+        var scene = Scene([1: .init(delay: 500...500)], seed: 1)
+        scene.want(3)
+        scene.chunkArrives(0, of: 3, over: 9, isDamaged: true)
+        scene.pass(600)
+        // All came, and are wrong together: asked for anew.
+        #expect(scene.delivered == 0)
+        #expect(scene.scheduler.sources[1]?.counters.wrongObjects == 0)
+        // Others do not count any more.
+        scene.chunkArrives(0, of: 3, over: 9, isDamaged: true)
+        #expect(scene.scheduler.inFlightCount > 0)
+        scene.pass(5_000)
+        #expect(scene.delivered == 1)
+        #expect(scene.scheduler.sources[1]?.isBenched(at: scene.now) == false)
+        #expect(isAtRest(scene))
+    }
+
     @Test(arguments: [UInt64(1), 2, 3, 4, Self.seed])
     func givesEachRequestOneOutcomeWhateverHappens(_ seed: UInt64) {
         let all: [Int: Scene.Source] = [
