@@ -46,7 +46,7 @@ extension ObjectCutting {
 }
 
 extension PacketExchange {
-    /// Asks for the Content Object of exactly this name until it is here or the time is over.
+    /// Asks for the Content Object of exactly this name until it is here, the time is over or the node ends.
     ///
     /// - Parameter patience: milliseconds.
     /// - Returns: for the name of an object one whose payload has the id in the name.
@@ -107,7 +107,7 @@ extension PacketExchange {
         payload: [UInt8]? = nil
     ) async -> Result<OwnRequests.Answer, Failure> {
         await withCheckedContinuation { continuation in
-            loop.execute {
+            let isIn = gate.execute {
                 let wanted = FetchScheduler.Wanted(
                     name: name,
                     lane: lane,
@@ -117,12 +117,13 @@ extension PacketExchange {
                 )
                 self.want(wanted, payload) { continuation.resume(returning: $0) }
             }
+            if !isIn { continuation.resume(returning: .failure(Self.ended)) }
         }
     }
 
     /// Somebody waits now for what was asked for already.
     func hasten(_ name: Name) {
-        loop.execute { self.carryOut(self.own.scheduler.hasten(name, now: self.now)) }
+        gate.execute { self.carryOut(self.own.scheduler.hasten(name, now: self.now)) }
     }
 
     private func want(

@@ -11,7 +11,7 @@ internal import NIOCore
 extension PacketExchange {
     func carryOut(_ changes: [InventoryBook.RouteChange]) {
         if changes.isEmpty { return }
-        loop.execute {
+        gate.execute {
             for change in changes {
                 switch change {
                 case .add(let node, let face): self.addRoute(node, face)
@@ -40,7 +40,7 @@ extension PacketExchange {
 
     /// The face that leads to a neighbour now; nil while it is down.
     func face(of source: FetchScheduler.SourceId) async -> FaceId? {
-        try? await loop.submit { self.own.scheduler.sources[source]?.face }.get()
+        await gate.submit { self.own.scheduler.sources[source]?.face } ?? nil
     }
 
     /// Where routes for the name lead, those for the longest prefix and of the lowest cost first.

@@ -24,14 +24,8 @@ extension PacketExchange {
     func onLoop<Outcome: Sendable>(
         _ work: @escaping @Sendable () throws(Failure) -> Outcome
     ) async throws(Failure) -> Outcome {
-        let result: Result<Outcome, Failure>
-        do {
-            result = try await loop.submit {
-                Result { () throws(Failure) in try work() }
-            }.get()
-        } catch {
-            throw Failure(.cancelled, "the node ends", cause: nil)
-        }
+        let result = await gate.submit { Result { () throws(Failure) in try work() } }
+        guard let result else { throw Failure(.cancelled, "the node ends") }
         return try result.get()
     }
 

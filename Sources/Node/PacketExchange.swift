@@ -22,6 +22,8 @@ internal import Store
 final class PacketExchange: FaceEvents, @unchecked Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop: any EventLoop
+    /// For all that comes from other threads.
+    let gate: LoopGate
     let logger: Logger
     /// Whom to ask; see PacketExchange+Routes.
     let routes: Routes
@@ -55,6 +57,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         logger: Logger
     ) {
         loop = group.next()
+        gate = LoopGate(loop)
         self.logger = logger
         self.routes = Routes(RouteTable(routes: routes, peers: peers))
         self.settings = settings
@@ -126,25 +129,25 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
 
     /// The repositories on the way to a name, each to be asked for itself.
     func repositories(for name: Name) async -> [FetchScheduler.SourceId] {
-        let found = try? await loop.submit {
+        let found = await gate.submit {
             self.own.scheduler.repositories(for: name, now: self.now)
-        }.get()
+        }
         return found ?? []
     }
 
     /// A neighbour that connected, to ask for certain things over its face, wherever it may be.
     func source(on face: FaceId) async -> FetchScheduler.SourceId? {
-        try? await loop.submit {
+        await gate.submit { () -> FetchScheduler.SourceId? in
             guard let address = self.address(of: face) else { return nil }
             let id = self.addSource(address, .repository([]))
             self.carryOut(self.own.scheduler.faceUp(face, of: id, now: self.now))
             return id
-        }.get()
+        } ?? nil
     }
 
     /// It came back with another face.
     func move(_ source: FetchScheduler.SourceId, to face: FaceId) {
-        loop.execute {
+        gate.execute {
             guard self.address(of: face) != nil else { return }
             self.carryOut(self.own.scheduler.faceUp(face, of: source, now: self.now))
         }
@@ -156,7 +159,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     func removeSource(_ source: FetchScheduler.SourceId) {
-        loop.execute { self.carryOut(self.own.scheduler.removeSource(source, now: self.now)) }
+        gate.execute { self.carryOut(self.own.scheduler.removeSource(source, now: self.now)) }
     }
 
     /// Begins to listen and to connect. Interests of others are answered by the first of `answerers` that
@@ -176,7 +179,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             firstFace: FaceId(1),
             logger: logger
         )
-        loop.execute {
+        gate.execute {
             self.table = table
             self.responder = responder
             self.answerers = answerers
@@ -184,19 +187,20 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
-        loop.execute {
+        gate.execute {
             for address in self.routes.table.addresses { table.connect(to: address) }
         }
         return bound
     }
 
-    /// Whoever waits for an answer of others, or asks for one from now on, is told that the node ends.
-    func endRequests() async { try? await loop.submit { self.endOwnRequests() }.get() }
+    /// Ends what waits for an answer of others; who asks from now on is told so.
+    func endRequests() async { await gate.submit { self.endOwnRequests() } }
 
-    /// The last to be called: nobody may ask for anything any more.
+    /// Ends all that waits. Whoever comes later is told so.
     func stop() async {
         await endRequests()
-        await (try? loop.submit { self.table }.get())?.shutDown()
+        await (gate.submit { self.table } ?? nil)?.shutDown()
+        gate.close()
         try? await group.shutdownGracefully()
     }
 
@@ -291,7 +295,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                     answerers.firstAnswer(to: lookup.interest, from: lookup.face)
                     ?? responder.flatMap { self.answer(lookup.interest, from: $0) }
                     ?? transit?.answer(lookup.interest, now: Self.wallClockMilliseconds)
-                self.loop.execute {
+                self.gate.execute {
                     self.lookupQueue.done()
                     self.carryOut(
                         self.forwarder.contentStoreAnswered(
@@ -348,7 +352,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     }
 
     func report() async -> Report? {
-        try? await loop.submit {
+        await gate.submit {
             Report(
                 faces: self.table?.faces ?? [],
                 pendingInterests: self.forwarder.pendingInterestCount,
@@ -356,6 +360,6 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 datagrams: self.table?.datagramCounters ?? DatagramCounters(),
                 sources: self.sourceReports
             )
-        }.get()
+        }
     }
 }
