@@ -49,8 +49,9 @@ extension FetchScheduler {
         else { return [] }
         let sender = sourcesById[id]?.face == face ? id : face.flatMap { sourceOfFace[$0] }
         var roundTrip: UInt64?
-        if sender == id, case .inFlight(_, let sent) = ask.state, !ask.isRepeated {
-            roundTrip = now - sent
+        if sender == id, case .inFlight(_, let sent) = ask.state {
+            sourcesById[id]?.window.noteAnswered(sent: sent)
+            if !ask.isRepeated { roundTrip = now - sent }
         }
         if let sender {
             sourcesById[sender]?.noteChunk(
@@ -127,7 +128,10 @@ extension FetchScheduler {
             queueChunk(serial, at: id)
             return dispatch(id, now: now)
         }
-        guard case .inFlight = ask.state else { return }
+        guard case .inFlight(_, let sent) = ask.state else { return }
+        if let later = sourcesById[id]?.window.timeToLookAgain(sent: sent, now: now) {
+            return setTimer(serial, at: later)
+        }
         leave(id)
         asks[serial]?.state = .paused
         let label = sourcesById[id]?.label ?? ""

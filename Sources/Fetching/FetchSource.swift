@@ -58,7 +58,10 @@ package struct FetchSource: Sendable {
         self.label = label
         self.kind = kind
         self.isDatagram = isDatagram
-        window = SourceWindow(timeouts: Self.timeouts(kind, isDatagram))
+        window = SourceWindow(
+            timeouts: Self.timeouts(kind, isDatagram),
+            isOfChunks: isDatagram
+        )
     }
 
     /// A peer that takes long is no help: there is a repository to ask. What is lost over UDP comes from

@@ -5,15 +5,23 @@
 /// time-out follows the round trips (RFC 6298). Times are milliseconds of the caller's clock.
 struct SourceWindow {
     /// Objects of 32 KiB: together they fit the queue of the face at the other end.
-    private static let largest = 192.0
+    private static let largestOfObjects = 192.0
+    /// Chunks of 1 KiB, of which each datagram takes 2,304 bytes of a socket's receive buffer (Linux 6, loopback):
+    /// together they fit one of 425,984 bytes, the most that Linux gives the unprivileged unless told otherwise.
+    private static let largestOfChunks = 128.0
     private static let smallest = 2.0
     private static let initial = 32.0
     private static let doublingLimit: UInt64 = 6
+    /// Milliseconds for which a source from which nothing comes is taken to be put off, not its datagrams to be lost.
+    private static let quietPatience: UInt64 = 100
 
     var timeouts: ClosedRange<UInt64>
+    private let largest: Double
     private var size = initial
-    private var threshold = largest
+    private var threshold: Double
     private var smoothed: Double?
+    /// When that one of the answered Interests was sent that was sent last.
+    private var newestAnswered: UInt64 = 0
     private var variation = 0.0
     private var lastCut: UInt64 = 0
     /// The time-out is so many times doubled.
@@ -21,7 +29,12 @@ struct SourceWindow {
     private var lastDoubling: UInt64 = 0
     var inFlight = 0
 
-    init(timeouts: ClosedRange<UInt64>) { self.timeouts = timeouts }
+    /// - Parameter isOfChunks: answers are datagrams with parts of objects.
+    init(timeouts: ClosedRange<UInt64>, isOfChunks: Bool = false) {
+        self.timeouts = timeouts
+        largest = isOfChunks ? Self.largestOfChunks : Self.largestOfObjects
+        threshold = largest
+    }
 
     /// - Parameter isForBackground: leaves half of the window to those who wait.
     func hasRoom(isForBackground: Bool) -> Bool {
@@ -40,7 +53,7 @@ struct SourceWindow {
 
     /// - Parameter roundTrip: of an Interest that was sent once; else whose answer it is is not known.
     mutating func noteAnswer(roundTrip: UInt64?) {
-        size = min(size + (size < threshold ? 1 : 1 / size), Self.largest)
+        size = min(size + (size < threshold ? 1 : 1 / size), largest)
         guard let roundTrip else { return }
         doublings = 0
         let sample = Double(roundTrip)
@@ -51,6 +64,20 @@ struct SourceWindow {
         }
         variation += (abs(sample - before) - variation) / 4
         smoothed = before + (sample - before) / 8
+    }
+
+    mutating func noteAnswered(sent: UInt64) { newestAnswered = max(newestAnswered, sent) }
+
+    /// Whether an Interest whose time-out is over is lost, or its answer.
+    ///
+    /// It is if one that was sent later was answered (RFC 9002 section 6.1). If none was, whoever answers may be late
+    /// with all of them, as a machine is that has more to do than it has cores; to ask for all of them again makes it
+    /// later still.
+    ///
+    /// - Returns: when to look again; nil if it is lost.
+    func timeToLookAgain(sent: UInt64, now: UInt64) -> UInt64? {
+        guard newestAnswered <= sent, now < sent + Self.quietPatience else { return nil }
+        return min(now + timeout, sent + Self.quietPatience)
     }
 
     mutating func noteLoss(now: UInt64) {
@@ -71,6 +98,6 @@ struct SourceWindow {
     /// After a silence: one Interest finds out whether somebody is there again.
     mutating func beginAnew() {
         size = 1
-        threshold = Self.largest
+        threshold = largest
     }
 }
