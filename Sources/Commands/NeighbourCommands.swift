@@ -16,8 +16,9 @@ struct FaceCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List faces: those that are up, and neighbours that are being connected to.",
             discussion: """
-                FOR says why a face is there: somebody connected to a listener; a route, a peer or a
-                publish wants it; ccnfs face add did. IN and OUT count since it came up.
+                FOR says why a face is there: somebody connected to a listener; a route, a peer, a
+                publish or a mirror wants it; the inventory of this node's VMs goes there; a request
+                of another command does; ccnfs face add did. IN and OUT count since it came up.
 
                 EXAMPLES
                   ccnfs face list
@@ -86,8 +87,8 @@ struct FaceCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Close a face.",
             discussion: """
-                A neighbour that a route, a peer or a publish wants is connected to again at once, which
-                the command says. One that connected here may come back too.
+                A neighbour that something else wants, such as a route, is connected to again at once,
+                which the command says. One that connected here may come back too.
 
                 EXAMPLES
                   ccnfs face remove 12
@@ -105,7 +106,7 @@ struct FaceCommand: AsyncParsableCommand {
             for id in removed.ids { Output.line("face \(id) is closed") }
             if removed.ids.isEmpty { Output.line("\(face) is connected to no more") }
             if removed.comesBack {
-                Output.line("it comes back: a route, a peer or a publish wants it")
+                Output.line("it comes back: something else wants it, see ccnfs face list")
             }
         }
     }

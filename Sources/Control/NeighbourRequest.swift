@@ -29,8 +29,11 @@ package struct FaceSummary: Sendable, Codable {
     package enum Direction: String, Sendable, Codable { case incoming, outgoing }
     /// `local`: an application of the same machine.
     package enum Scope: String, Sendable, Codable { case local, remote }
-    /// Why there is one: somebody connected to a listener, a route, a peer, a publish, `ccnfs face add`.
-    package enum Purpose: String, Sendable, Codable { case listener, route, peer, publish, added }
+    /// Why there is one: somebody connected to a listener; a route, a peer, a publish or a mirror wants it; the
+    /// inventory of this node's VMs goes there; a command asks there; `ccnfs face add`.
+    package enum Purpose: String, Sendable, Codable {
+        case listener, route, peer, publish, mirror, inventory, request, added
+    }
 
     /// Nil while it is being connected to.
     package var id: UInt64?

@@ -140,7 +140,8 @@ extension NodeOperations {
 
     private func reportInventory(of node: Name, to repository: FaceAddress) async {
         // Fails only when the node ends.
-        try? await exchange.withSource(at: repository) { (source) throws(Failure) in
+        try? await exchange.withSource(at: repository, for: .inventory) {
+            (source) throws(Failure) in
             var reporter = reporter(of: node, to: source)
             var problem: String?
             while !Task.isCancelled {

@@ -49,7 +49,8 @@ extension NodeOperations {
         let loop = Task { [weak self, exchange, logger] in
             do throws(Failure) {
                 // Connected between two looks as well.
-                try await exchange.withSource(at: try FaceAddress(mirror.source)) { _ in
+                try await exchange.withSource(at: try FaceAddress(mirror.source), for: .mirror) {
+                    _ in
                     while !Task.isCancelled {
                         guard let pause = await self?.lookAtMirror(of: mirror.namespace) else {
                             return
@@ -108,7 +109,7 @@ extension NodeOperations {
             [self] () throws(Failure) in
             // The faces may be down already when a node that ends comes here.
             if Task.isCancelled { throw Failure(.cancelled, "the mirror is looked at no more") }
-            return try await exchange.withSource(at: try FaceAddress(mirror.source)) {
+            return try await exchange.withSource(at: try FaceAddress(mirror.source), for: .mirror) {
                 (source) throws(Failure) in
                 try await followMakingRoom(mirror, from: source, isThorough: isThorough)
             }

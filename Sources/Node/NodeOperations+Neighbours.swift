@@ -74,7 +74,7 @@ extension NodeOperations {
         var purposes: [FaceSummary.Purpose] = []
         if !table.routes(to: address).isEmpty { purposes.append(.route) }
         if table.isPeer(address) { purposes.append(.peer) }
-        if table.isHeld(address) { purposes.append(.publish) }
+        purposes += table.purposes(of: address).map(FaceSummary.Purpose.init)
         if table.isAdded(address) { purposes.append(.added) }
         return purposes
     }
@@ -132,5 +132,17 @@ extension FaceSummary.Traffic {
             bytesSent: traffic.bytesSent,
             packetsDropped: traffic.packetsDropped
         )
+    }
+}
+
+extension FaceSummary.Purpose {
+    fileprivate init(_ purpose: RouteTable.Purpose) {
+        self =
+            switch purpose {
+            case .publish: .publish
+            case .mirror: .mirror
+            case .inventory: .inventory
+            case .request: .request
+            }
     }
 }

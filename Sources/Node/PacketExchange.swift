@@ -92,11 +92,14 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     // MARK: Neighbours that are asked by name only
 
     /// A neighbour to ask for certain things, connected now if it is not yet, and until whoever asked for it gives
-    /// it up; see ``giveUp(_:)``.
-    func source(at address: FaceAddress) async throws(Failure) -> FetchScheduler.SourceId {
+    /// it up; see ``giveUp(_:for:)``.
+    func source(
+        at address: FaceAddress,
+        for purpose: RouteTable.Purpose
+    ) async throws(Failure) -> FetchScheduler.SourceId {
         try await onLoop { () throws(Failure) in
             var table = self.routes.table
-            table.hold(address)
+            table.hold(address, for: purpose)
             self.apply(table)
             guard let source = self.sourceIds[address] else {
                 preconditionFailure("an address that is held is a source")
@@ -105,24 +108,25 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
     }
 
-    /// Once for each ``source(at:)``: then it is connected to no more, unless a route leads there or it is a peer.
-    func giveUp(_ address: FaceAddress) async {
+    /// Once for each ``source(at:for:)``: then it is connected to no more, unless a route leads there or it is a peer.
+    func giveUp(_ address: FaceAddress, for purpose: RouteTable.Purpose) async {
         // A node that ends has ended it.
-        try? await changeRoutes { $0.release(address) }
+        try? await changeRoutes { $0.release(address, for: purpose) }
     }
 
     /// Runs `body` with a neighbour to ask for certain things, connected as long as it runs.
     func withSource<Value: Sendable>(
         at address: FaceAddress,
+        for purpose: RouteTable.Purpose = .request,
         _ body: (FetchScheduler.SourceId) async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        let source = try await source(at: address)
+        let source = try await source(at: address, for: purpose)
         do throws(Failure) {
             let value = try await body(source)
-            await giveUp(address)
+            await giveUp(address, for: purpose)
             return value
         } catch {
-            await giveUp(address)
+            await giveUp(address, for: purpose)
             throw error
         }
     }

@@ -60,11 +60,11 @@ struct RemoteRepository: PublishDestination {
         self.session = session
         expectedKey = key?.lowercased()
         keyInUse = KeyInUse(key == nil ? catalogKey : nil)
-        source = try await exchange.source(at: address)
+        source = try await exchange.source(at: address, for: .publish)
     }
 
     /// Nothing is asked of it any more; once for each one that was made.
-    func end() async { await exchange.giveUp(address) }
+    func end() async { await exchange.giveUp(address, for: .publish) }
 
     func offer(_ template: Name, _ key: PublicKey) async throws(Failure) -> PublishOffer {
         let name = PublishName.offer(

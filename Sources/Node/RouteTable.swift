@@ -16,6 +16,16 @@ struct RouteTable: Sendable, Equatable {
         case runTime
     }
 
+    /// What an address is connected to for, beside routes and peers, for as long as it takes.
+    enum Purpose: CaseIterable, Sendable {
+        case publish
+        case mirror
+        /// Of this node's VMs.
+        case inventory
+        /// One question of a command.
+        case request
+    }
+
     private struct Entry: Equatable {
         var cost: UInt32
         var origin: Origin
@@ -27,8 +37,8 @@ struct RouteTable: Sendable, Equatable {
     private var peerOrigins: [FaceAddress: Origin] = [:]
     /// Connected to by command, whatever for.
     private var added: Set<FaceAddress> = []
-    /// How many publishes and the like ask at an address.
-    private var holds: [FaceAddress: Int] = [:]
+    /// How many ask at an address for each purpose; no address without any.
+    private var holds: [FaceAddress: [Purpose: Int]] = [:]
 
     /// Of routes, peers and faces that commands add, together with the configured ones.
     static let limit = 4_096
@@ -88,7 +98,10 @@ struct RouteTable: Sendable, Equatable {
 
     func isPeer(_ address: FaceAddress) -> Bool { peerOrigins[address] != nil }
     func isAdded(_ address: FaceAddress) -> Bool { added.contains(address) }
-    func isHeld(_ address: FaceAddress) -> Bool { holds[address] != nil }
+    /// What it is held for, in the order of ``Purpose``.
+    func purposes(of address: FaceAddress) -> [Purpose] {
+        Purpose.allCases.filter { holds[address]?[$0] != nil }
+    }
 
     /// Those whose catalogs are followed: the first segments of all prefixes.
     var namespaces: Set<Name> {
@@ -184,11 +197,14 @@ struct RouteTable: Sendable, Equatable {
     mutating func removeFace(_ address: FaceAddress) { added.remove(address) }
 
     /// Keeps a face up, to ask by address, until it is released as often.
-    mutating func hold(_ address: FaceAddress) { holds[address, default: 0] += 1 }
+    mutating func hold(_ address: FaceAddress, for purpose: Purpose) {
+        holds[address, default: [:]][purpose, default: 0] += 1
+    }
 
-    mutating func release(_ address: FaceAddress) {
-        guard let count = holds[address] else { return }
-        holds[address] = count > 1 ? count - 1 : nil
+    mutating func release(_ address: FaceAddress, for purpose: Purpose) {
+        guard let count = holds[address]?[purpose] else { return }
+        holds[address]?[purpose] = count > 1 ? count - 1 : nil
+        if holds[address]?.isEmpty == true { holds[address] = nil }
     }
 
     private func checkRoom() throws(Failure) {

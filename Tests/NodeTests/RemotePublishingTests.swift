@@ -182,7 +182,7 @@ struct RemotePublishingTests {
             Issue.record("there is no record")
             return
         }
-        let repository = try await pair.node.exchange.source(at: pair.address)
+        let repository = try await pair.node.exchange.source(at: pair.address, for: .publish)
         var reply: PublishReply?
         for nonce in 0..<100 as Range<UInt64> {
             let name = PublishName.request(
@@ -256,7 +256,7 @@ struct RemotePublishingTests {
     @Test(.timeLimit(.minutes(1)))
     func isRefusedWhenTheRecordIsNotWhatItsNameSays() async throws {
         let pair = try await Pair()
-        let repository = try await pair.node.exchange.source(at: pair.address)
+        let repository = try await pair.node.exchange.source(at: pair.address, for: .publish)
         let payloads: [[UInt8]?] = [
             nil, [], Array("{}".utf8), Array("{\"format\":1,\"record\":\"AAAA\"}".utf8),
         ]

@@ -100,17 +100,36 @@ struct RouteTableTests {
 
     @Test func keepsAnAddressForAsLongAsSomebodyHoldsIt() {
         var table = RouteTable()
-        table.hold(Self.here)
-        table.hold(Self.here)
+        table.hold(Self.here, for: .request)
+        table.hold(Self.here, for: .request)
         #expect(table.kind(of: Self.here) == .repository([]))
         // Nothing else is asked for there.
         #expect(!table.hasSource(for: Self.prefix))
-        table.release(Self.here)
+        table.release(Self.here, for: .request)
         #expect(table.addresses == [Self.here])
-        table.release(Self.here)
+        table.release(Self.here, for: .request)
         #expect(table.addresses.isEmpty)
         #expect(table.kind(of: Self.here) == nil)
-        table.release(Self.here)
+        table.release(Self.here, for: .request)
+        #expect(table == RouteTable())
+    }
+    @Test func tellsWhatAnAddressIsHeldFor() {
+        var table = RouteTable()
+        for purpose in RouteTable.Purpose.allCases.reversed() {
+            table.hold(Self.here, for: purpose)
+            table.hold(Self.here, for: purpose)
+        }
+        #expect(table.purposes(of: Self.here) == RouteTable.Purpose.allCases)
+        #expect(table.purposes(of: Self.there).isEmpty)
+        table.release(Self.here, for: .inventory)
+        #expect(table.purposes(of: Self.here).contains(.inventory))
+        table.release(Self.here, for: .inventory)
+        #expect(table.purposes(of: Self.here) == [.publish, .mirror, .request])
+        // What nobody holds it for cannot be released.
+        table.release(Self.here, for: .inventory)
+        for purpose in RouteTable.Purpose.allCases {
+            for _ in 0..<2 { table.release(Self.here, for: purpose) }
+        }
         #expect(table == RouteTable())
     }
 }

@@ -267,6 +267,25 @@ struct RunTimeRoutesTests {
         await repository.exchange.stop()
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func saysWhatAFaceIsFor() async throws {
+        let pair = try await Pair()
+        let node = pair.node
+        _ = try await node.added(pair.route)
+        let expected: [(RouteTable.Purpose, FaceSummary.Purpose)] = [
+            (.publish, .publish), (.mirror, .mirror), (.inventory, .inventory),
+            (.request, .request),
+        ]
+        #expect(expected.map(\.0) == RouteTable.Purpose.allCases)
+        for (purpose, shown) in expected {
+            _ = try await node.exchange.source(at: pair.address, for: purpose)
+            #expect(try await node.faces().map(\.purposes) == [[.route, shown]])
+            await node.exchange.giveUp(pair.address, for: purpose)
+        }
+        #expect(try await node.faces().map(\.purposes) == [[.route]])
+        await pair.stop()
+    }
+
     @Test func aCommandAloneHasNoNeighbours() async throws {
         let folder = try TemporaryFolder()
         let operations = try NodeOperations(
