@@ -71,7 +71,7 @@ struct FaceCommand: AsyncParsableCommand {
         )
 
         @OptionGroup var global: GlobalOptions
-        @Argument(help: "Such as tcp:host:9695 or unix:/path.") var address: String
+        @Argument(help: AddressArgument.help) var address: String
 
         func run() async throws {
             let address = try FaceAddress(address).description
@@ -163,7 +163,7 @@ struct RouteCommand: AsyncParsableCommand {
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "Names that begin with this, such as ccnx:/mycorp.com.") var prefix: String
-        @Argument(help: "Such as tcp:host:9695 or unix:/path.") var address: String
+        @Argument(help: AddressArgument.help) var address: String
         @Option(help: "Of several routes of one prefix the lowest is asked first. (default: 10)")
         var cost: UInt32?
 
@@ -248,7 +248,7 @@ struct PeerCommand: AsyncParsableCommand {
         )
 
         @OptionGroup var global: GlobalOptions
-        @Argument(help: "Such as tcp:host:9695 or unix:/path.") var address: String
+        @Argument(help: AddressArgument.help) var address: String
 
         func run() async throws {
             let address = try FaceAddress(address).description

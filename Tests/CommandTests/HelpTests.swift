@@ -33,6 +33,17 @@ struct HelpTests {
         }
     }
 
+    @Test func whoAddsANeighbourIsToldOfEveryKindOfAddress() {
+        let adding = Self.commands.filter { $0.words.last == "add" && $0.words.first != "trust" }
+        #expect(adding.map(\.words.first) == ["face", "route", "peer"])
+        for (words, command) in adding {
+            let help = CCNFS.helpMessage(for: command)
+            for kind in ["tcp:", "udp:", "unix:"] {
+                #expect(help.contains(kind), "\(words) \(kind)")
+            }
+        }
+    }
+
     @Test func theToolShowsExamplesAndItsExitStatus() {
         let help = CCNFS.helpMessage()
         #expect(help.contains("EXAMPLE"))
