@@ -21,6 +21,8 @@ package struct NodeStatus: Sendable, Codable {
     package var malformedDatagrams = 0
     /// UDP: packets from addresses that have no face and got none.
     package var datagramsTurnedAway = 0
+    /// UDP: to neighbours who came, and could not be sent.
+    package var datagramsUnsent = 0
     /// Requests of the kernel that wait for content.
     package var parkedRequests: Int
     package var faces: [FaceReport]

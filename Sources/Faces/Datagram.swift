@@ -34,6 +34,8 @@ package struct DatagramCounters: Hashable, Sendable {
     package internal(set) var foreign = 0
     /// From addresses without a face: no Interests, or too many faces.
     package internal(set) var turnedAway = 0
+    /// To neighbours who came: there was no way to them, or it was forbidden.
+    package internal(set) var unsent = 0
 
     package init() {}
 }

@@ -6,9 +6,9 @@ import NIOPosix
 
 /// A UDP socket that neighbours come to: each address that asks something is a face of its own.
 ///
-/// NIO closes a socket on which sending failed, such as to an address that there is no way to. What one
-/// neighbour's address leads to must not end the faces of all: a socket that was not closed by us is
-/// replaced by another one of the same address, and the faces stay.
+/// What one neighbour's address leads to must not touch the others: a datagram that cannot be sent is lost, and
+/// counted. A socket that is dead, without having been closed by us, is replaced by another one of the same
+/// address, and the faces stay.
 ///
 /// Concurrency: on the table's event loop, except for the initialiser.
 final class DatagramListener: @unchecked Sendable {
@@ -16,10 +16,23 @@ final class DatagramListener: @unchecked Sendable {
     private(set) var channel: (any Channel)?
     /// On the way to be bound.
     private var opening: (any Channel)?
+    /// Nil while there is no socket.
+    var sender: (any DatagramSending)?
+    /// Datagrams that the kernel has no room for, in order; bounded by the queues of their faces.
+    private var waiting = CircularBuffer<Waiting>()
+    private var isRetryScheduled = false
     private var faces: [SocketAddress: FaceId] = [:]
     private var isStopped = false
     private var lastWarning: NIODeadline?
 
+    private struct Waiting {
+        let wire: [UInt8]
+        let address: SocketAddress
+        let sent: EventLoopPromise<Void>
+    }
+
+    /// The kernel's buffer holds what goes out in so long, many times over: nothing is won by hearing of room sooner.
+    private static let retryPause = TimeAmount.milliseconds(1)
     private static let bindPause = TimeAmount.milliseconds(10)
     /// After it could not be bound.
     private static let longBindPause = TimeAmount.seconds(1)
@@ -29,23 +42,31 @@ final class DatagramListener: @unchecked Sendable {
 
     /// - Returns: the address that was bound.
     func bind(to address: SocketAddress) -> EventLoopFuture<SocketAddress> {
+        let socket: CInt
+        do {
+            (socket, sender) = try DatagramSender.bind(to: address)
+        } catch {
+            return table.eventLoop.makeFailedFuture(error)
+        }
         let binding = table.datagramBootstrap { channel in
             self.opening = channel
             return DatagramListenerHandler(listener: self)
         }
-        .bind(to: address)
+        .withBoundSocket(socket)
         .hop(to: table.eventLoop)
         return
             binding
             .flatMapErrorThrowing { error in
-                // A socket that could not be bound is still open.
+                // A socket that could not be read from is still open.
                 self.opening?.close(promise: nil)
                 self.opening = nil
+                self.sender = nil
                 throw error
             }
             .flatMapThrowing { channel in
                 guard !self.isStopped else {
                     channel.close(promise: nil)
+                    self.sender = nil
                     throw Failure(.cancelled, "the faces are shut down")
                 }
                 let bound = channel.localAddress ?? address
@@ -53,6 +74,7 @@ final class DatagramListener: @unchecked Sendable {
                 self.channel = channel
                 channel.closeFuture.whenComplete { _ in
                     self.channel = nil
+                    self.sender = nil
                     self.bindAgain(to: bound, in: Self.bindPause)
                 }
                 return bound
@@ -76,7 +98,7 @@ final class DatagramListener: @unchecked Sendable {
         if let lastWarning, lastWarning + Self.warningInterval > now { return }
         lastWarning = now
         table.logger.warning(
-            "a listening socket is replaced: sending failed",
+            "a listening socket is replaced: it is dead",
             metadata: ["face.address": "\(address)"]
         )
     }
@@ -85,6 +107,8 @@ final class DatagramListener: @unchecked Sendable {
     func stop() -> EventLoopFuture<Void> {
         isStopped = true
         for address in Array(faces.keys) { end(address, because: nil) }
+        sender = nil
+        sendWaiting()
         guard let channel else { return table.eventLoop.makeSucceededVoidFuture() }
         channel.close(promise: nil)
         return channel.closeFuture
@@ -93,22 +117,53 @@ final class DatagramListener: @unchecked Sendable {
     // MARK: For the face table
 
     func write(_ wire: [UInt8], to address: SocketAddress) -> EventLoopFuture<Void> {
-        guard let channel else {
-            return table.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+        if waiting.isEmpty, let result = attempt(wire, to: address) {
+            return table.eventLoop.makeCompletedFuture(result)
         }
-        return channel.write(
-            AddressedEnvelope(
-                remoteAddress: address,
-                data: channel.allocator.buffer(bytes: wire)
-            )
-        )
+        let sent = table.eventLoop.makePromise(of: Void.self)
+        waiting.append(Waiting(wire: wire, address: address, sent: sent))
+        scheduleRetry()
+        return sent.futureResult
     }
-
-    func flush() { channel?.flush() }
 
     func end(_ address: SocketAddress, because failure: Failure?) {
         guard let face = faces.removeValue(forKey: address) else { return }
         table.remove(face, because: failure)
+    }
+
+    // MARK: Out
+
+    /// - Returns: nil if there is no room for it now.
+    private func attempt(
+        _ wire: [UInt8],
+        to address: SocketAddress
+    ) -> Result<Void, any Error>? {
+        guard let sender else { return .failure(ChannelError.ioOnClosedChannel) }
+        switch sender.send(wire, to: address) {
+        case .sent: return .success(())
+        case .full: return nil
+        case .failed(let error):
+            table.countUnsent(to: address, because: error)
+            if error.isEndOfSocket { channel?.close(promise: nil) }
+            return .failure(error)
+        }
+    }
+
+    private func scheduleRetry() {
+        guard !isRetryScheduled else { return }
+        isRetryScheduled = true
+        table.eventLoop.scheduleTask(in: Self.retryPause) {
+            self.isRetryScheduled = false
+            self.sendWaiting()
+        }
+    }
+
+    private func sendWaiting() {
+        while let next = waiting.first {
+            guard let result = attempt(next.wire, to: next.address) else { return scheduleRetry() }
+            waiting.removeFirst()
+            next.sent.completeWith(result)
+        }
     }
 
     // MARK: For the handler

@@ -10,7 +10,7 @@ enum FaceLink {
     /// A UDP socket that it shares with all neighbours who came there.
     case shared(DatagramListener, SocketAddress)
 
-    /// Queues a packet until ``flush()``.
+    /// Queues a packet until ``flush()``; over a shared socket it is sent as soon as there is room.
     func write(_ wire: [UInt8]) -> EventLoopFuture<Void> {
         switch self {
         case .stream(let channel, _):
@@ -30,7 +30,7 @@ enum FaceLink {
     func flush() {
         switch self {
         case .stream(let channel, _), .datagrams(let channel): channel.flush()
-        case .shared(let listener, _): listener.flush()
+        case .shared: break
         }
     }
 

@@ -105,6 +105,14 @@ extension FaceTable {
 
     func countTurnedAway() { datagramCounters.turnedAway += 1 }
 
+    func countUnsent(to address: SocketAddress, because error: IOError) {
+        datagramCounters.unsent += 1
+        logger.debug(
+            "datagram not sent",
+            metadata: ["face.address": "\(address)", "reason": "\(error)"]
+        )
+    }
+
     func receivedDatagram(_ packet: DecodedPacket, on face: FaceId) {
         noteReceived(on: face)
         received(packet, on: face)

@@ -66,6 +66,7 @@ extension NodeOperations {
         (status.kept, status.keptProblem) = try keptReport()
         status.malformedDatagrams = report?.datagrams.malformed ?? 0
         status.datagramsTurnedAway = report?.datagrams.turnedAway ?? 0
+        status.datagramsUnsent = report?.datagrams.unsent ?? 0
         return status
     }
 

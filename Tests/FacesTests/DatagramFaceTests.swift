@@ -1,6 +1,7 @@
 import CCNx
 import Failures
 import Foundation
+import Glibc
 import NIOCore
 import NIOPosix
 import Testing
@@ -162,18 +163,79 @@ private let hasIPv6 =
         try await peer.send(wire)
         await node.events.waitForPackets(1)
         let table = node.table
-        // Sending there is refused to ordinary sockets: NIO closes the one that tried.
-        let broadcast = try SocketAddress(ipAddress: "255.255.255.255", port: 9)
+        // Of a socket on loopback: sending to all is refused to ordinary ones, and nowhere else is there a way to.
+        let unreachable = [
+            try SocketAddress(ipAddress: "255.255.255.255", port: 9),
+            try SocketAddress(ipAddress: "192.0.2.1", port: 9),
+        ]
         let before = try await table.eventLoop.submit {
             let listener = table.datagramListeners[0]
-            listener.received(
-                AddressedEnvelope(remoteAddress: broadcast, data: ByteBuffer(bytes: wire))
-            )
+            for address in unreachable {
+                listener.received(
+                    AddressedEnvelope(remoteAddress: address, data: ByteBuffer(bytes: wire))
+                )
+            }
             return listener.channel
         }.get()
-        let bad = try #require(node.events.ups.last?.id)
-        _ = try await node.send(wire, on: bad)
+        let faces = node.events.ups.map(\.id)
+        let good = try #require(faces.first)
+        for bad in faces.dropFirst() {
+            _ = try await node.send(wire, on: bad)
+            // In between, and over the same socket.
+            #expect(try await node.send(wire, on: good))
+            #expect(try await peer.next() == wire)
+        }
+        #expect(try await counters(of: node).unsent == unreachable.count)
+        #expect(node.events.downKinds.isEmpty)
+        try await table.eventLoop.submit {
+            #expect(before != nil && table.datagramListeners[0].channel === before)
+            for face in faces { #expect(table.queuedByteCount(of: face) == 0) }
+        }.get()
+        await node.table.shutDown()
+    }
+
+    @Test func sendsInOrderWhatTheKernelHadNoRoomFor() async throws {
+        let node = TestNode()
+        let peer = try await RawDatagramPeer(to: try await node.table.listen(on: anyPort))
+        let wires = try (0..<20).map { try interestWire("ccnx:/n/\($0)") }
+        try await peer.send(wires[0])
+        await node.events.waitForPackets(1)
+        let face = try #require(node.events.ups.first?.id)
+        let table = node.table
+        let full = FullSocket(refusals: 5)
+        try await table.eventLoop.submit {
+            let listener = table.datagramListeners[0]
+            full.socket = listener.sender
+            listener.sender = full
+        }.get()
+        for wire in wires { #expect(try await node.send(wire, on: face)) }
+        for wire in wires { #expect(try await peer.next() == wire) }
+        try await table.eventLoop.submit {
+            #expect(full.refusals == 0)
+            #expect(table.queuedByteCount(of: face) == 0)
+        }.get()
+        #expect(try await counters(of: node).unsent == 0)
+        // What still waits at the end leaves nothing behind.
+        try await table.eventLoop.submit { full.refusals = .max }.get()
+        #expect(try await node.send(wires[0], on: face))
+        await node.table.shutDown()
+    }
+
+    @Test func replacesASocketThatIsDead() async throws {
+        let node = TestNode()
+        let peer = try await RawDatagramPeer(to: try await node.table.listen(on: anyPort))
+        let wire = try interestWire("ccnx:/a")
+        try await peer.send(wire)
+        await node.events.waitForPackets(1)
+        let table = node.table
         let good = try #require(node.events.ups.first?.id)
+        let before = try await table.eventLoop.submit {
+            let listener = table.datagramListeners[0]
+            let channel = listener.channel
+            listener.sender = DeadSocket()
+            return channel
+        }.get()
+        _ = try await node.send(wire, on: good)
         func isReplaced() async throws -> Bool {
             try await table.eventLoop.submit {
                 table.datagramListeners[0].channel.map { $0 !== before } ?? false
@@ -181,7 +243,7 @@ private let hasIPv6 =
         }
         while try await !isReplaced() { try await Task.sleep(for: .milliseconds(5)) }
         try await peer.send(wire)
-        await node.events.waitForPackets(3)
+        await node.events.waitForPackets(2)
         #expect(node.events.downKinds.isEmpty)
         #expect(try await node.send(wire, on: good))
         #expect(try await peer.next() == wire)
@@ -282,6 +344,30 @@ private let hasIPv6 =
         await node.events.waitForUps(2)
         await node.table.shutDown()
         try await silent.close()
+    }
+}
+
+/// Has no room, so often, before it sends. On the loop of the table.
+private final class FullSocket: DatagramSending, @unchecked Sendable {
+    var socket: (any DatagramSending)?
+    var refusals: Int
+
+    init(refusals: Int) { self.refusals = refusals }
+
+    func send(_ wire: [UInt8], to address: SocketAddress) -> DatagramOutcome {
+        guard refusals == 0 else {
+            refusals -= 1
+            return .full
+        }
+        return socket?.send(wire, to: address)
+            ?? .failed(IOError(errnoCode: EBADF, reason: "sendto"))
+    }
+}
+
+/// On which nothing can be sent any more.
+private struct DeadSocket: DatagramSending {
+    func send(_ wire: [UInt8], to address: SocketAddress) -> DatagramOutcome {
+        .failed(IOError(errnoCode: EBADF, reason: "sendto"))
     }
 }
 
