@@ -23,6 +23,8 @@ package struct NodeStatus: Sendable, Codable {
     package var datagramsTurnedAway = 0
     /// UDP: to neighbours who came, and could not be sent.
     package var datagramsUnsent = 0
+    /// UDP: answers beyond what is sent to an address that may be forged.
+    package var datagramsWithheld = 0
     /// Requests of the kernel that wait for content.
     package var parkedRequests: Int
     package var faces: [FaceReport]

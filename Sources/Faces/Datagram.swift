@@ -36,6 +36,8 @@ package struct DatagramCounters: Hashable, Sendable {
     package internal(set) var turnedAway = 0
     /// To neighbours who came: there was no way to them, or it was forbidden.
     package internal(set) var unsent = 0
+    /// To neighbours who came: their addresses, which may be forged, had their share; see ``AnswerBudget``.
+    package internal(set) var withheld = 0
 
     package init() {}
 }

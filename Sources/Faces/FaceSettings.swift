@@ -20,9 +20,15 @@ package struct FaceSettings: Hashable, Sendable {
     /// Of the faces of neighbours that connected, those over UDP. An address can be forged there, so that
     /// whoever forges many must not keep others out.
     package var datagramFaceCount = 512
-    /// A neighbour who came over UDP is answered with packets of so many bytes at most, since the address may
-    /// be that of somebody else who never asked; what is larger is given back: MTU too large.
-    package var datagramAnswerByteCount = 8_192
+    /// A neighbour who came over UDP is answered with packets of so many bytes at most; what is larger is given
+    /// back: MTU too large. It is what a packet of 1,500 bytes has room for behind the headers of IPv6 and UDP: an
+    /// answer in fragments is lost with any of them, and is the larger a gift to who forges addresses.
+    package var datagramAnswerByteCount = 1_500 - 40 - 8
+    /// The same neighbours are sent so many times the bytes that came from their address, since it may be that of
+    /// somebody else who never asked. Chunks of 1,024 bytes are less than this, whatever their names.
+    package var datagramAnswerRatio = 16
+    /// And, beyond that, so many bytes in each second: names outside ccnfs may be short.
+    package var datagramAllowanceByteCount = 64 << 10
     /// A neighbour who came over UDP and says nothing for so long is forgotten; longer than an Interest
     /// lives.
     package var idleMilliseconds: Int64 = 90_000

@@ -114,7 +114,7 @@ extension FaceTable {
     }
 
     func receivedDatagram(_ packet: DecodedPacket, on face: FaceId) {
-        noteReceived(on: face)
+        noteReceived(byteCount: packet.wire.count, on: face)
         received(packet, on: face)
     }
 }

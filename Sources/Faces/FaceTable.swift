@@ -21,6 +21,8 @@ package final class FaceTable: @unchecked Sendable {
         var lastReceived: NIODeadline?
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
+        /// Over UDP: of a neighbour who came, if somebody else may have written that into its datagrams.
+        var forgeableHost: String?
         /// Over a UDP socket of its own: why that could not send.
         var problem: Failure?
         var isFlushPending = false
@@ -42,6 +44,7 @@ package final class FaceTable: @unchecked Sendable {
     private var isShutDown = false
     /// Of neighbours that connected.
     private var admission: FaceAdmission
+    private var budget: AnswerBudget
     package internal(set) var datagramCounters = DatagramCounters()
     private var queuedByteCountOfAll = 0
     private var sweep: RepeatedTask?
@@ -63,6 +66,7 @@ package final class FaceTable: @unchecked Sendable {
         self.events = events
         self.settings = settings
         admission = FaceAdmission(settings)
+        budget = AnswerBudget(settings)
         self.logger = logger
         self.jitter = jitter
         nextFace = firstFace.number
@@ -82,7 +86,8 @@ package final class FaceTable: @unchecked Sendable {
         return entries[id]?.face
     }
 
-    /// Queues a packet. False, and the packet is dropped, if the face is gone or its queue is full.
+    /// Queues a packet. False, and the packet is dropped, if the face is gone, its queue is full, or its address, which
+    /// may be forged, had its share.
     @discardableResult
     package func send(_ wire: [UInt8], on face: FaceId) -> Bool {
         eventLoop.preconditionInEventLoop()
@@ -94,6 +99,13 @@ package final class FaceTable: @unchecked Sendable {
         else {
             entries[face]?.traffic.packetsDropped += 1
             closeIfStalled(entry)
+            return false
+        }
+        if let host = entry.forgeableHost,
+            !budget.spend(byteCount: wire.count, on: host, now: .now())
+        {
+            entries[face]?.traffic.packetsDropped += 1
+            datagramCounters.withheld += 1
             return false
         }
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
@@ -220,11 +232,12 @@ package final class FaceTable: @unchecked Sendable {
             packetLimit: packetLimit(at: address, direction)
         )
         nextFace += 1
-        entries[face.id] = Entry(
-            face: face,
-            link: link,
-            lastProgress: .now()
-        )
+        var entry = Entry(face: face, link: link, lastProgress: .now())
+        if case .shared = link, let host = address.host, !AnswerBudget.isBeyondForgery(host) {
+            entry.forgeableHost = host
+            budget.add(host, now: .now())
+        }
+        entries[face.id] = entry
         logger.debug(
             "face is up",
             metadata: ["face.id": "\(face.id)", "face.address": "\(address)"]
@@ -239,14 +252,18 @@ package final class FaceTable: @unchecked Sendable {
     }
 
     /// Of a face over UDP.
-    func noteReceived(on face: FaceId) {
+    func noteReceived(byteCount: Int, on face: FaceId) {
         entries[face]?.lastReceived = .now()
         entries[face]?.unansweredSince = nil
+        if let host = entries[face]?.forgeableHost {
+            budget.noteReceived(byteCount: byteCount, from: host)
+        }
     }
 
     func remove(_ face: FaceId, because failure: Failure?) {
         eventLoop.preconditionInEventLoop()
         guard let entry = entries.removeValue(forKey: face) else { return }
+        if let host = entry.forgeableHost { budget.remove(host) }
         if entry.face.direction == .incoming {
             admission.forget(entry.face.address)
         } else if entry.link.isDatagram, entry.lastReceived == nil {

@@ -7,7 +7,7 @@ package struct FaceTraffic: Sendable {
     /// Of those that were queued; what a face that is lost did not send is among them.
     package internal(set) var packetsSent = 0
     package internal(set) var bytesSent = 0
-    /// For which its queue had no room.
+    /// For which its queue had no room, or whose address, which may be forged, had its share.
     package internal(set) var packetsDropped = 0
     private let start = NIODeadline.now()
 

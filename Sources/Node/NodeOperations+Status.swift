@@ -67,6 +67,7 @@ extension NodeOperations {
         status.malformedDatagrams = report?.datagrams.malformed ?? 0
         status.datagramsTurnedAway = report?.datagrams.turnedAway ?? 0
         status.datagramsUnsent = report?.datagrams.unsent ?? 0
+        status.datagramsWithheld = report?.datagrams.withheld ?? 0
         return status
     }
 

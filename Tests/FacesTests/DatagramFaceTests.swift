@@ -252,6 +252,53 @@ private let hasIPv6 =
 
     // MARK: Bounds
 
+    @Test func sendsAnAddressThatMayBeForgedLittleMoreThanCameFromThere() async throws {
+        let node = TestNode()
+        _ = try await node.table.listen(on: anyPort)
+        let wire = try interestWire("ccnx:/a")
+        let table = node.table
+        let settings = node.table.settings
+        let answer = [UInt8](repeating: 0, count: settings.datagramAnswerByteCount)
+        let sent = try await table.eventLoop.submit {
+            let listener = table.datagramListeners[0]
+            let socket = CountingSocket()
+            listener.sender = socket
+            // One forger, many ports.
+            for port in 1...10 {
+                let victim = try SocketAddress(ipAddress: "192.0.2.1", port: port)
+                for _ in 0..<10 {
+                    listener.received(
+                        AddressedEnvelope(remoteAddress: victim, data: ByteBuffer(bytes: wire))
+                    )
+                }
+            }
+            for face in node.events.ups { for _ in 0..<200 { table.send(answer, on: face.id) } }
+            return socket.byteCount
+        }.get()
+        let earned = 100 * wire.count * settings.datagramAnswerRatio
+        #expect(sent > settings.datagramAllowanceByteCount)
+        // The loop may have taken longer than the first second.
+        #expect(sent <= earned + 3 * settings.datagramAllowanceByteCount)
+        #expect(try await counters(of: node).withheld == 2_000 - sent / answer.count)
+        #expect(
+            try await table.eventLoop.submit { table.traffic(of: node.events.ups[9].id) }.get()?
+                .packetsDropped ?? 0 > 0
+        )
+        await node.table.shutDown()
+    }
+
+    @Test func sendsThisMachineWhatItAsksFor() async throws {
+        let node = TestNode()
+        let peer = try await RawDatagramPeer(to: try await node.table.listen(on: anyPort))
+        try await peer.send(try interestWire("ccnx:/a"))
+        await node.events.waitForPackets(1)
+        let face = try #require(node.events.ups.first?.id)
+        let answer = [UInt8](repeating: 0, count: 1_000)
+        for _ in 0..<200 { #expect(try await node.send(answer, on: face)) }
+        #expect(try await counters(of: node).withheld == 0)
+        await node.table.shutDown()
+    }
+
     @Test func forgetsWhoIsSilent() async throws {
         let node = TestNode { $0.idleMilliseconds = 10 }
         let peer = try await RawDatagramPeer(to: try await node.table.listen(on: anyPort))
@@ -361,6 +408,16 @@ private final class FullSocket: DatagramSending, @unchecked Sendable {
         }
         return socket?.send(wire, to: address)
             ?? .failed(IOError(errnoCode: EBADF, reason: "sendto"))
+    }
+}
+
+/// Counts what would be sent. On the loop of the table.
+private final class CountingSocket: DatagramSending, @unchecked Sendable {
+    private(set) var byteCount = 0
+
+    func send(_ wire: [UInt8], to address: SocketAddress) -> DatagramOutcome {
+        byteCount += wire.count
+        return .sent
     }
 }
 
