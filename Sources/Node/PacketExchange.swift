@@ -298,7 +298,11 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 let answer =
                     answerers.firstAnswer(to: lookup.interest, from: lookup.face)
                     ?? responder.flatMap { self.answer(lookup.interest, from: $0) }
-                    ?? transit?.answer(lookup.interest, now: Self.wallClockMilliseconds)
+                    ?? transit?.answer(
+                        lookup.interest,
+                        from: lookup.face,
+                        now: Self.wallClockMilliseconds
+                    )
                 self.gate.execute {
                     self.lookupQueue.done()
                     self.carryOut(

@@ -12,7 +12,8 @@ internal import Synchronization
 /// 2.4.3).
 ///
 /// A segment of a disk, whose name has its id, is kept on disk under that id: it is checked like what this
-/// node fetches itself, and answers under any name. Every other packet is kept as it is, in memory and not for long.
+/// node fetches itself, and answers under any name. Every other packet is kept as it is, in memory and not for long;
+/// a part of an object, which cannot be checked, for seconds.
 ///
 /// Concurrency: any thread. What passes waits for `queue`, which hashes and writes; what does not fit there
 /// is not kept.
@@ -53,9 +54,11 @@ final class TransitCache: Sendable {
 
     /// What may answer the Interest, of the packets; segments are found by their ids with all others.
     ///
-    /// - Parameter now: milliseconds since 1970.
-    func answer(_ interest: Interest, now: UInt64) -> DecodedPacket? {
-        guard let packet = packets.answer(interest, now: now) else { return nil }
+    /// - Parameters:
+    ///   - face: where it came from.
+    ///   - now: milliseconds since 1970.
+    func answer(_ interest: Interest, from face: FaceId, now: UInt64) -> DecodedPacket? {
+        guard let packet = packets.answer(interest, from: face, now: now) else { return nil }
         answeredPackets.add(1, ordering: .relaxed)
         return packet
     }
@@ -67,10 +70,15 @@ final class TransitCache: Sendable {
         switch Self.kind(of: object, packet.validation) {
         case .segment(let id): keepSegment(object.payload, id)
         case .wrong: wrongObjects.add(1, ordering: .relaxed)
-        case .packet:
-            let now = UInt64(WallClock.nanoseconds / 1_000_000)
-            if packets.insert(packet, now: now) { keptPackets.add(1, ordering: .relaxed) }
+        case .part: keepPacket(packet, isPart: true)
+        case .packet: keepPacket(packet, isPart: false)
         }
+    }
+
+    private func keepPacket(_ packet: DecodedPacket, isPart: Bool) {
+        let now = UInt64(WallClock.nanoseconds / 1_000_000)
+        guard packets.insert(packet, isPart: isPart, now: now) else { return }
+        keptPackets.add(1, ordering: .relaxed)
     }
 
     private enum Kind {
@@ -78,17 +86,15 @@ final class TransitCache: Sendable {
         case segment(ObjectId)
         /// It is not what its name says.
         case wrong
+        /// One of several chunks of an object; they are checked by who has all of them.
+        case part
         case packet
     }
 
     private static func kind(of object: ContentObject, _ validation: Validation?) -> Kind {
         guard let asked = object.name.flatMap(ObjectName.init) else { return .packet }
         let isWhole = asked.chunk == 0 && ObjectId(of: object.payload) == asked.request.id
-        guard isWhole else {
-            // A part of an object is checked by who has all of them.
-            let isPart = asked.chunk > 0 || object.payload.count == asked.chunkSize
-            return isPart && asked.chunkSize < ObjectName.streamChunkSize ? .packet : .wrong
-        }
+        guard isWhole else { return asked.mayBePart(object) ? .part : .wrong }
         // Of a segment nothing is kept but its bytes, so they must be all that was said.
         let isPlain =
             object.payloadType == .data && object.expiryTimeMilliseconds == nil
@@ -126,5 +132,18 @@ final class TransitCache: Sendable {
         report.droppedPackets = droppedPackets.load(ordering: .relaxed)
         report.wrongObjects = wrongObjects.load(ordering: .relaxed)
         return report
+    }
+}
+
+extension ObjectName {
+    /// Whether the answer to this name could be one of several chunks, by its size and place: no object has more than
+    /// ``streamChunkSize`` bytes, and only the last chunk is short.
+    fileprivate func mayBePart(_ object: ContentObject) -> Bool {
+        let byteCount = object.payload.count
+        guard chunkSize < Self.streamChunkSize, byteCount > 0, byteCount <= chunkSize,
+            chunk * chunkSize + byteCount <= Self.streamChunkSize
+        else { return false }
+        guard let last = object.endChunkNumber else { return chunk > 0 || byteCount == chunkSize }
+        return last > 0 && chunk <= last && (chunk == last || byteCount == chunkSize)
     }
 }

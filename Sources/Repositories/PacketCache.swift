@@ -10,7 +10,9 @@ internal import Synchronization
 /// - With a KeyIdRestriction only an object answers whose signature verifies under a key that it carries
 ///   and whose SHA-256 is that KeyId; no key is fetched. With a hash restriction only one that has the hash.
 /// - There is no way in CCNx to ask past a cache that holds something wrong, so nothing stays longer than a
-///   minute.
+///   minute. A part of an object, which nobody can check before the others are there, stays for seconds only, for
+///   those who read the same at the same time, and answers each face once: whoever asks again lost it, or found the
+///   whole wrong, and is to get what the source says now.
 ///
 /// Concurrency: any thread. `contents` is locked for look-ups; hashes and signatures are computed outside.
 package final class PacketCache: Sendable {
@@ -20,6 +22,10 @@ package final class PacketCache: Sendable {
     package static let defaultByteLimit = 16 << 20
     /// Milliseconds that a packet is kept at most.
     package static let lifetime: UInt64 = 60_000
+    /// The same of a part of an object.
+    package static let partLifetime: UInt64 = 4_000
+    /// Faces that one part answers.
+    fileprivate static let facesPerPart = 64
     /// Packets of one name, which differ in key or hash.
     private static let packetsPerName = 4
     /// Bytes that an entry takes beside its packet, roughly.
@@ -33,6 +39,9 @@ package final class PacketCache: Sendable {
         let end: UInt64
         /// Whether the signature is that of the key it carries; nil until somebody wanted to know.
         var isGenuine: Bool?
+        let isPart: Bool
+        /// Of a part: whom it answered.
+        var answered: Set<FaceId> = []
 
         /// A decoded packet has its payload twice.
         var byteCount: Int { 2 * packet.wire.count + entryOverhead }
@@ -58,21 +67,24 @@ package final class PacketCache: Sendable {
 
     /// Keeps a Content Object that was asked for and came from whom it was asked of.
     ///
-    /// - Parameter now: milliseconds since 1970.
+    /// - Parameters:
+    ///   - isPart: it is one chunk of several of an object whose id says nothing of it alone.
+    ///   - now: milliseconds since 1970.
     /// - Returns: false if it may not be kept, or does not fit.
     @discardableResult
-    package func insert(_ packet: DecodedPacket, now: UInt64) -> Bool {
+    package func insert(_ packet: DecodedPacket, isPart: Bool = false, now: UInt64) -> Bool {
         guard case .contentObject(let object) = packet.packet else { return false }
         let end = min(
             object.expiryTimeMilliseconds ?? .max,
             object.recommendedCacheTimeMilliseconds ?? .max,
-            now + Self.lifetime
+            now + (isPart ? Self.partLifetime : Self.lifetime)
         )
         let entry = Entry(
             packet: packet,
             name: object.name,
             hash: packet.contentObjectHash,
-            end: end
+            end: end,
+            isPart: isPart
         )
         guard end > now, entry.byteCount <= byteLimit else { return false }
         contents.withLock { contents in
@@ -83,9 +95,11 @@ package final class PacketCache: Sendable {
         return true
     }
 
-    /// - Parameter now: milliseconds since 1970.
+    /// - Parameters:
+    ///   - face: where it came from.
+    ///   - now: milliseconds since 1970.
     /// - Returns: nil if nothing here may answer the Interest.
-    package func answer(_ interest: Interest, now: UInt64) -> DecodedPacket? {
+    package func answer(_ interest: Interest, from face: FaceId, now: UInt64) -> DecodedPacket? {
         for (serial, entry) in candidates(for: interest, now: now) {
             if let wanted = interest.contentObjectHashRestriction, entry.hash != wanted { continue }
             if let wanted = interest.keyIdRestriction {
@@ -93,6 +107,7 @@ package final class PacketCache: Sendable {
                     continue
                 }
             }
+            if entry.isPart, !contents.withLock({ $0.notePart(serial, answers: face) }) { continue }
             return entry.packet
         }
         return nil
@@ -147,6 +162,18 @@ extension PacketCache.Contents {
         } else {
             namelessSerials[entry.hash] = serial
         }
+    }
+
+    /// - Returns: false if it is not to answer the face; then it is kept no longer.
+    fileprivate mutating func notePart(_ serial: UInt64, answers face: FaceId) -> Bool {
+        guard var answered = entries[serial]?.answered, answered.insert(face).inserted,
+            answered.count <= PacketCache.facesPerPart
+        else {
+            remove(serial)
+            return false
+        }
+        entries[serial]?.answered = answered
+        return true
     }
 
     /// The same packet, which comes with new times, and the oldest of its name if there are too many.

@@ -9,6 +9,8 @@ readonly NAME=ccnx:/mycorp.com/small
 readonly DATA_SEGMENTS=192
 # Longer than the repository recommends to keep a pointer, shorter than it is good for.
 readonly PAST_CACHE_TIME_SECONDS=3
+# Longer than a part of an object is kept.
+readonly PAST_PART_SECONDS=5
 
 # gets TEXT FILE NAME OPTION...: an answer with the bytes of the file
 gets() {
@@ -124,12 +126,14 @@ section_foreign() {
             "$(object_of "$elsewhere" "${ids[$bytes]}" 32768)"
     done
     gets "so does one in chunks of 1,024 bytes" "$work/5000.bin" "$(object_of "$elsewhere" "${ids[5000]}" 1024)" --chunks
+    gets "who reads it at that time gets the same" "$work/5000.bin" "$(object_of "$elsewhere" "${ids[5000]}" 1024)" --chunks
+    check "from the node, which keeps parts for seconds" middle_is '.transit.answeredPackets >= 5'
     fetch --count "$(object_of "$elsewhere" "${ids[20000]}" 32768)"
     local hash wrong
     hash=$(said .objectHash)
     wrong=$(sha256sum <<< wrong | cut -d' ' -f1)
     check "both segments are kept on disk" wait_until 10 middle_is '.transit.keptSegments == 2'
-    check "the others in memory, five of them chunks" wait_until 10 middle_is '.transit.packets >= 6'
+    check "the others in memory, five of them chunks" wait_until 10 middle_is '.transit.keptPackets >= 6'
 
     end_process "$serve_pid"
     local gone='.faces | map(select(.isOutgoing)) | length == 0'
@@ -138,7 +142,8 @@ section_foreign() {
         gets "the object of $bytes bytes is answered all the same" "$work/$bytes.bin" \
             "$(object_of "$elsewhere" "${ids[$bytes]}" 32768)"
     done
-    gets "the chunks too" "$work/5000.bin" "$(object_of "$elsewhere" "${ids[5000]}" 1024)" --chunks
+    sleep "$PAST_PART_SECONDS"
+    comes_back "parts of an object, which cannot be checked, are not kept" "$(object_of "$elsewhere" "${ids[5000]}" 1024)"
     gets "a segment is found under any prefix" "$work/4096.bin" "$(object_of "$third" "${ids[4096]}" 32768)"
     gets "and in any chunk size" "$work/4096.bin" "$(object_of "$elsewhere" "${ids[4096]}" 1024)" --chunks
     comes_back "a packet under its name only" "$(object_of "$third" "${ids[20000]}" 32768)"

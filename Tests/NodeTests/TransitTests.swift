@@ -126,13 +126,19 @@ struct TransitTests {
         _ payload: [UInt8],
         chunkSize: Int = ObjectName.streamChunkSize,
         chunk: Int = 0,
+        last: UInt64? = nil,
         expires: UInt64? = nil
     ) throws -> DecodedPacket {
         let request = ObjectRequest(id, under: TestNode.namespace)
         let name = ObjectName(request, chunkSize: chunkSize, chunk: chunk).name
         return try PacketEncoder().encode(
             .contentObject(
-                ContentObject(name: name, payload: payload, expiryTimeMilliseconds: expires)
+                ContentObject(
+                    name: name,
+                    payload: payload,
+                    expiryTimeMilliseconds: expires,
+                    endChunkNumber: last
+                )
             )
         )
     }
@@ -144,7 +150,14 @@ struct TransitTests {
         let wrong = try packet(ObjectId(of: bytes), SparseImage.bytes(2))
         transit.offer(wrong)
         transit.offer(try packet(ObjectId(of: bytes), Array(bytes.prefix(9)), chunkSize: 1_024))
-        while transit.report.wrongObjects < 2 { await Task.yield() }
+        // Nor can these be parts: too long, longer than any object, a short one that is not the last.
+        let id = ObjectId(of: bytes)
+        transit.offer(try packet(id, Array(bytes.prefix(1_025)), chunkSize: 1_024, chunk: 1))
+        transit.offer(try packet(id, Array(bytes.prefix(1_024)), chunkSize: 1_024, chunk: 32))
+        transit.offer(try packet(id, Array(bytes.prefix(9)), chunkSize: 1_024, chunk: 1, last: 3))
+        transit.offer(try packet(id, Array(bytes.prefix(1_024)), chunkSize: 1_024, last: 0))
+        transit.offer(try packet(id, [], chunkSize: 1_024, chunk: 1))
+        while transit.report.wrongObjects < 7 { await Task.yield() }
         #expect(transit.report.keptSegments == 0)
         #expect(transit.report.packets == 0)
         withExtendedLifetime(folder) {}
@@ -165,8 +178,13 @@ struct TransitTests {
         #expect(transit.report.keptSegments == 0)
         let request = ObjectRequest(id, under: TestNode.namespace)
         let last = Interest(name: ObjectName(request, chunkSize: 1_024, chunk: 3).name)
-        #expect(transit.answer(last, now: 1) != nil)
-        #expect(transit.answer(Interest(name: ObjectName(request).name), now: 1) == expiring)
+        let (one, other) = (FaceId(1), FaceId(2))
+        #expect(transit.answer(last, from: one, now: 1) != nil)
+        #expect(transit.answer(last, from: other, now: 1) != nil)
+        // It was lost, or the whole was wrong.
+        #expect(transit.answer(last, from: one, now: 1) == nil)
+        let whole = Interest(name: ObjectName(request).name)
+        for _ in 0..<2 { #expect(transit.answer(whole, from: one, now: 1) == expiring) }
         withExtendedLifetime(folder) {}
     }
 }

@@ -7,6 +7,7 @@ import Testing
 /// The rules of RFC 8569 sections 2.4.3 and 4.
 struct PacketCacheTests {
     private static let now: UInt64 = 1_700_000_000_000
+    private static let face = FaceId(1)
     private let name = Name(segments: [.name("elsewhere.org"), .name("a"), .chunk(0)])
 
     private func packet(
@@ -39,13 +40,16 @@ struct PacketCacheTests {
     @Test func answersTheExactNameForAMinute() throws {
         let cache = PacketCache()
         let object = try packet(name)
-        #expect(cache.answer(Interest(name: name), now: Self.now) == nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now) == nil)
         #expect(cache.insert(object, now: Self.now))
         let last = Self.now + PacketCache.lifetime - 1
-        #expect(cache.answer(Interest(name: name), now: last) == object)
-        #expect(cache.answer(Interest(name: name.prefix(2)), now: last) == nil)
-        #expect(cache.answer(Interest(name: name.appending(.chunk(0))), now: last) == nil)
-        #expect(cache.answer(Interest(name: name), now: last + 1) == nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: last) == object)
+        #expect(cache.answer(Interest(name: name.prefix(2)), from: Self.face, now: last) == nil)
+        #expect(
+            cache.answer(Interest(name: name.appending(.chunk(0))), from: Self.face, now: last)
+                == nil
+        )
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: last + 1) == nil)
         #expect(cache.packetCount == 0)
         #expect(cache.byteCount == 0)
     }
@@ -56,8 +60,8 @@ struct PacketCacheTests {
             #expect(!cache.insert(try packet(name, expires: expiry), now: Self.now))
         }
         #expect(cache.insert(try packet(name, expires: Self.now + 5), now: Self.now))
-        #expect(cache.answer(Interest(name: name), now: Self.now + 4) != nil)
-        #expect(cache.answer(Interest(name: name), now: Self.now + 5) == nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now + 4) != nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now + 5) == nil)
     }
 
     @Test func keepsNothingPastTheRecommendedCacheTime() throws {
@@ -65,8 +69,8 @@ struct PacketCacheTests {
         #expect(!cache.insert(try packet(name, lowValueFrom: Self.now), now: Self.now))
         let object = try packet(name, expires: Self.now + 50, lowValueFrom: Self.now + 5)
         #expect(cache.insert(object, now: Self.now))
-        #expect(cache.answer(Interest(name: name), now: Self.now + 4) == object)
-        #expect(cache.answer(Interest(name: name), now: Self.now + 5) == nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now + 4) == object)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now + 5) == nil)
     }
 
     @Test func keepsWhatComesAgainForLonger() throws {
@@ -75,7 +79,49 @@ struct PacketCacheTests {
         // The time is in the header: the same object, to the bit, of which one is kept.
         cache.insert(try packet(name, lowValueFrom: Self.now + 500), now: Self.now)
         #expect(cache.packetCount == 1)
-        #expect(cache.answer(Interest(name: name), now: Self.now + 499) != nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now + 499) != nil)
+    }
+
+    // MARK: Parts of objects
+
+    @Test func aPartAnswersThoseWhoReadAtTheSameTime() throws {
+        let cache = PacketCache()
+        let part = try packet(name)
+        let interest = Interest(name: name)
+        #expect(cache.insert(part, isPart: true, now: Self.now))
+        let last = Self.now + PacketCache.partLifetime - 1
+        for face in 1..<50 {
+            #expect(cache.answer(interest, from: FaceId(UInt64(face)), now: last) == part)
+        }
+        #expect(cache.answer(interest, from: FaceId(50), now: last + 1) == nil)
+        #expect(cache.byteCount == 0)
+    }
+
+    @Test func whoAsksAgainForAPartGetsWhatTheSourceSaysNow() throws {
+        let cache = PacketCache()
+        let interest = Interest(name: name)
+        let (forged, right) = (try packet(name, payload: [6]), try packet(name, payload: [1]))
+        cache.insert(forged, isPart: true, now: Self.now)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == forged)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == nil)
+        // It is gone for others too.
+        #expect(cache.answer(interest, from: FaceId(2), now: Self.now) == nil)
+        #expect(cache.packetCount == 0)
+        cache.insert(right, isPart: true, now: Self.now)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == right)
+        // What is no part answers as often as it is asked for.
+        cache.insert(right, now: Self.now)
+        for _ in 0..<3 { #expect(cache.answer(interest, from: Self.face, now: Self.now) == right) }
+    }
+
+    @Test func aPartIsGivenUpWhenManyHadIt() throws {
+        let cache = PacketCache()
+        cache.insert(try packet(name), isPart: true, now: Self.now)
+        let answers = (0..<1_000).map { face in
+            cache.answer(Interest(name: name), from: FaceId(face), now: Self.now) != nil
+        }
+        #expect(answers == (0..<1_000).map { $0 < 64 })
+        #expect(cache.packetCount == 0)
     }
 
     // MARK: Restrictions
@@ -87,21 +133,21 @@ struct PacketCacheTests {
         cache.insert(try packet(name, payload: [2]), now: Self.now)
         var interest = Interest(name: name)
         interest.contentObjectHashRestriction = wanted.contentObjectHash
-        #expect(cache.answer(interest, now: Self.now) == wanted)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == wanted)
         interest.contentObjectHashRestriction = ContentObjectHash(SHA256.digest(of: [3]))
-        #expect(cache.answer(interest, now: Self.now) == nil)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == nil)
     }
 
     @Test func answersWithANamelessObjectByItsHashUnderAnyName() throws {
         let cache = PacketCache()
         let nameless = try packet(nil)
         cache.insert(nameless, now: Self.now)
-        #expect(cache.answer(Interest(name: name), now: Self.now) == nil)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now) == nil)
         var interest = Interest(name: name)
         interest.contentObjectHashRestriction = nameless.contentObjectHash
-        #expect(cache.answer(interest, now: Self.now) == nameless)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == nameless)
         interest.keyIdRestriction = try PublishingScene.nodeKey.get().publicKey.keyId
-        #expect(cache.answer(interest, now: Self.now) == nil)
+        #expect(cache.answer(interest, from: Self.face, now: Self.now) == nil)
     }
 
     @Test func answersAKeyIdRestrictionOnlyWithASignatureItVerified() throws {
@@ -136,11 +182,15 @@ struct PacketCacheTests {
         for wrong in [forged, bare, borrowed, try signed(stranger), try packet(name)] {
             let cache = PacketCache()
             cache.insert(wrong, now: Self.now)
-            for _ in 0..<2 { #expect(cache.answer(interest, now: Self.now) == nil) }
+            for _ in 0..<2 {
+                #expect(cache.answer(interest, from: Self.face, now: Self.now) == nil)
+            }
             // Who wants no certain key gets what there is.
-            #expect(cache.answer(Interest(name: name), now: Self.now) == wrong)
+            #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now) == wrong)
             cache.insert(good, now: Self.now)
-            for _ in 0..<2 { #expect(cache.answer(interest, now: Self.now) == good) }
+            for _ in 0..<2 {
+                #expect(cache.answer(interest, from: Self.face, now: Self.now) == good)
+            }
         }
     }
 
@@ -155,7 +205,7 @@ struct PacketCacheTests {
             #expect(cache.byteCount <= limit)
         }
         let here = names.indices.filter {
-            cache.answer(Interest(name: names[$0]), now: Self.now) != nil
+            cache.answer(Interest(name: names[$0]), from: Self.face, now: Self.now) != nil
         }
         #expect(here.count == cache.packetCount)
         #expect(here.count > 20)
@@ -176,7 +226,7 @@ struct PacketCacheTests {
         }
         #expect(cache.packetCount == 4)
         let newest = try packet(name, payload: [99])
-        #expect(cache.answer(Interest(name: name), now: Self.now) == newest)
+        #expect(cache.answer(Interest(name: name), from: Self.face, now: Self.now) == newest)
     }
 
     @Test func keepsContentObjectsOnly() throws {
