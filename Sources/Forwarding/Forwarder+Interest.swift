@@ -121,6 +121,12 @@ extension Forwarder {
         return send(object, to: entry.origins.filter { waits($0, at: now) })
     }
 
+    /// Who waits for a look-up that has not been answered, whoever it was begun for; nil if nobody does.
+    package func waitingFace(for token: LookupToken) -> FaceId? {
+        guard let entry = pit[token.serial], entry.isLookingUp else { return nil }
+        return entry.origins.first?.face
+    }
+
     /// The content store cannot be asked now: the Interest is given back, to be sent again later.
     package mutating func contentStoreIsBusy(
         _ token: LookupToken,

@@ -42,8 +42,11 @@ struct LookupQueue {
     mutating func done() { running -= 1 }
 
     /// Nobody is at the face any more.
-    mutating func remove(_ face: FaceId) {
-        guard waiting.removeValue(forKey: face) != nil else { return }
+    ///
+    /// - Returns: what waited for its turn; others may have joined who asked for it.
+    mutating func remove(_ face: FaceId) -> [Lookup] {
+        guard let lookups = waiting.removeValue(forKey: face) else { return [] }
         turns.removeAll { $0 == face }
+        return Array(lookups)
     }
 }

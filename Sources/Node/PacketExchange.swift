@@ -233,10 +233,14 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 metadata: ["face.id": "\(face)", "cause": "\(failure)"]
             )
         }
-        lookupQueue.remove(face)
+        let lookups = lookupQueue.remove(face)
         // First who is asked instead: the forwarder then has nobody to tell.
         carryOut(own.scheduler.faceDown(face, now: now))
         carryOut(forwarder.faceDown(face, now: now))
+        for lookup in lookups {
+            guard let other = forwarder.waitingFace(for: lookup.token) else { continue }
+            lookUp(lookup.token, lookup.interest, for: other)
+        }
     }
 
     // MARK: Actions

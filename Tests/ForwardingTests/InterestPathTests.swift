@@ -279,6 +279,27 @@ import Testing
         )
     }
 
+    @Test func whoJoinedALookUpWaitsForItWhenTheFirstIsGone() throws {
+        var scene = try scene()
+        let packet = try Scene.interest(a)
+        let actions = scene.forwarder.receive(packet, from: Scene.consumer, now: scene.now)
+        guard case .lookUpContent(let token, _) = try #require(actions.first) else {
+            Issue.record("the content store is not asked")
+            return
+        }
+        #expect(scene.forwarder.waitingFace(for: token) == Scene.consumer)
+        _ = scene.receive(packet, from: Scene.other)
+        #expect(scene.forwarder.faceDown(Scene.consumer, now: scene.now).isEmpty)
+        // Nobody else will begin one: what is repeated waits for it, too.
+        #expect(scene.receive(packet, from: Scene.other).isEmpty)
+        #expect(scene.forwarder.waitingFace(for: token) == Scene.other)
+        #expect(
+            scene.forwarder.contentStoreAnswered(token, with: nil, now: scene.now).interestsTo
+                == [Scene.upstream]
+        )
+        #expect(scene.forwarder.waitingFace(for: token) == nil)
+    }
+
     // MARK: Bounds
 
     @Test func returnsInterestsThatDoNotFitThePIT() throws {

@@ -46,7 +46,9 @@ import Testing
         }
         #expect(try !queue.add(lookup(512, from: greedy), from: greedy))
         #expect(try queue.add(lookup(0, from: modest), from: modest))
-        queue.remove(greedy)
+        let left = queue.remove(greedy)
+        #expect(left.map(\.interest.name.segments[1]) == (0..<512).map { .name("\($0)") })
+        #expect(queue.remove(greedy).isEmpty)
         #expect(queue.next()?.interest.name.segments[0] == .name("2"))
         #expect(queue.next() == nil)
     }
