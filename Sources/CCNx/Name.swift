@@ -29,6 +29,12 @@ package struct Name: Hashable, Sendable {
         Name(segments: Array(segments.prefix(count)))
     }
 
+    /// Bytes that it takes in memory beside those on the wire, roughly: each segment has a buffer of its own, so that a
+    /// packet full of short ones is more than ten times as large there.
+    package var overheadByteCount: Int { segments.count * Self.segmentOverhead }
+
+    private static let segmentOverhead = 64
+
     /// The chunk number in the last segment, if that is a chunk segment.
     package func chunkNumber(codes: ChunkCodes = .standard) -> UInt64? {
         segments.last?.chunkNumber(codes: codes)

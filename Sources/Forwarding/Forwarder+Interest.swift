@@ -88,7 +88,7 @@ extension Forwarder {
             _ = remove(serial)
             expired = reportExpired(entry)
         }
-        guard pit.count < limits.pendingInterestCount, hasRoom(for: origin) else {
+        guard hasRoomForEntry(of: origin) else {
             return expired + refuse(packet, .noResources, to: face)
         }
         var entry = PendingInterest(
@@ -140,7 +140,7 @@ extension Forwarder {
     /// A neighbour whose time is over has given up; whoever asks in this process gets an outcome for
     /// everything, late or not.
     func waits(_ origin: PendingInterest.Origin, at now: UInt64) -> Bool {
-        origin.expiry > now || faces[origin.face]?.scope == .local
+        origin.expiry > now || isLocal(origin.face)
     }
 
     /// The outcome of an entry that ended unanswered.
@@ -157,7 +157,7 @@ extension Forwarder {
         _ origin: PendingInterest.Origin,
         hopLimit: UInt8
     ) -> [ForwarderAction] {
-        guard pit.count < limits.pendingInterestCount, hasRoom(for: origin) else {
+        guard hasRoomForEntry(of: origin) else {
             return refuse(origin.packet, .noResources, to: origin.face)
         }
         let serial = pit.insert(
@@ -220,15 +220,14 @@ extension Forwarder {
     ) -> Bool {
         let known = entry.origins.firstIndex { $0.face == origin.face }
         if let known {
-            let more = origin.packet.wire.count - entry.origins[known].packet.wire.count
-            guard more <= 0 || pendingByteCount + more <= limits.pendingByteCount else {
-                return false
-            }
+            let more =
+                origin.packet.pendingByteCount - entry.origins[known].packet.pendingByteCount
+            guard more <= 0 || hasBytes(more, for: origin.face) else { return false }
             pendingByteCount += more
         } else {
-            guard entry.origins.count < limits.originCountPerInterest, hasRoom(for: origin) else {
-                return false
-            }
+            guard isLocal(origin.face) || entry.origins.count < limits.originCountPerInterest,
+                hasRoom(for: origin)
+            else { return false }
             book(origin, serial)
         }
         pit.update(serial) { entry in
@@ -243,14 +242,27 @@ extension Forwarder {
         return true
     }
 
+    /// For another entry in the PIT.
+    private func hasRoomForEntry(of origin: PendingInterest.Origin) -> Bool {
+        let more = isLocal(origin.face) ? limits.localInterestCount : 0
+        return pit.count < limits.pendingInterestCount + more && hasRoom(for: origin)
+    }
+
     private func hasRoom(for origin: PendingInterest.Origin) -> Bool {
         guard let state = faces[origin.face] else { return false }
         return state.originCount < limits.pendingInterestCountPerFace
-            && pendingByteCount + origin.packet.wire.count <= limits.pendingByteCount
+            && hasBytes(origin.packet.pendingByteCount, for: origin.face)
     }
 
+    private func hasBytes(_ byteCount: Int, for face: FaceId) -> Bool {
+        let more = isLocal(face) ? limits.localPendingByteCount : 0
+        return pendingByteCount + byteCount <= limits.pendingByteCount + more
+    }
+
+    private func isLocal(_ face: FaceId) -> Bool { faces[face]?.scope == .local }
+
     private mutating func book(_ origin: PendingInterest.Origin, _ serial: UInt64) {
-        pendingByteCount += origin.packet.wire.count
+        pendingByteCount += origin.packet.pendingByteCount
         faces[origin.face]?.originCount += 1
         faces[origin.face]?.entries.insert(serial)
     }

@@ -26,7 +26,7 @@ package struct Forwarder {
     var fib: FIB
     var pit = PIT()
     var faces: [FaceId: FaceState] = [:]
-    /// Bytes of the Interests the PIT keeps.
+    /// Bytes of memory that the Interests in the PIT take.
     var pendingByteCount = 0
 
     /// - Parameter hash: computes a ContentObjectHash; called only when an Interest asks for one.
@@ -131,7 +131,7 @@ package struct Forwarder {
 
     private mutating func release(_ entry: PendingInterest, _ serial: UInt64) {
         for origin in entry.origins {
-            pendingByteCount -= origin.packet.wire.count
+            pendingByteCount -= origin.packet.pendingByteCount
             faces[origin.face]?.originCount -= 1
             faces[origin.face]?.entries.remove(serial)
         }
@@ -146,7 +146,7 @@ package struct Forwarder {
         var releasedByteCount = 0
         let wasAwaited = pit.update(serial) { entry in
             for origin in entry.origins where origin.face == face {
-                releasedByteCount += origin.packet.wire.count
+                releasedByteCount += origin.packet.pendingByteCount
             }
             entry.origins.removeAll { $0.face == face }
             entry.untried.removeAll { $0 == face }

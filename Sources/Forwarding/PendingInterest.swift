@@ -1,4 +1,4 @@
-import CCNx
+package import CCNx
 
 /// One entry of the PIT: who waits, whom was asked, who could still be asked.
 struct PendingInterest {
@@ -48,4 +48,17 @@ struct PendingInterest {
     }
 
     var isAwaitingAnyone: Bool { nextHops.contains { $0.isAwaited } }
+}
+
+extension DecodedPacket {
+    /// Bytes of memory that a pending Interest takes with all that belongs to it, roughly: its payload is there twice,
+    /// and a name of many short segments is much larger than on the wire.
+    package var pendingByteCount: Int {
+        let name =
+            if case .interest(let interest) = packet { interest.name.overheadByteCount } else { 0 }
+        return 2 * wire.count + name + Self.pendingOverhead
+    }
+
+    /// Of an entry, its origin, its keys in the tables and its timer.
+    private static let pendingOverhead = 512
 }

@@ -44,7 +44,9 @@ package final class PacketCache: Sendable {
         var answered: Set<FaceId> = []
 
         /// A decoded packet has its payload twice.
-        var byteCount: Int { 2 * packet.wire.count + entryOverhead }
+        var byteCount: Int {
+            2 * packet.wire.count + (name?.overheadByteCount ?? 0) + entryOverhead
+        }
     }
 
     fileprivate struct Contents {

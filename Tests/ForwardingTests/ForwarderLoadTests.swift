@@ -15,6 +15,7 @@ import Testing
         }
         var limits = ForwarderLimits()
         limits.pendingInterestCount = 200
+        limits.localInterestCount = 0
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/n", to: Scene.upstream)
         try scene.route("ccnx:/n", to: Scene.other, cost: 1)

@@ -318,6 +318,60 @@ import Testing
         #expect(scene.receive(try Scene.interest("ccnx:/n/9"), from: Scene.consumer).returns == [])
     }
 
+    @Test func neighboursThatFillThePITLeaveRoomForThisMachine() throws {
+        var limits = ForwarderLimits()
+        limits.pendingInterestCount = 2
+        limits.localInterestCount = 2
+        var scene = Scene(limits: limits)
+        try scene.route("ccnx:/", to: Scene.upstream)
+        func ask(_ index: Int, from face: FaceId) throws -> [ReturnCode] {
+            scene.receive(try Scene.interest("ccnx:/n/\(index)"), from: face).returns
+        }
+        #expect(try (0..<3).map { try ask($0, from: Scene.consumer) } == [[], [], [.noResources]])
+        #expect(try (3..<5).map { try ask($0, from: Scene.local) } == [[], []])
+        #expect(try ask(5, from: Scene.local) == [.noResources])
+        #expect(try ask(6, from: Scene.other) == [.noResources])
+        _ = scene.forwarder.expire(now: scene.now + 2_000)
+        // The same of an Interest that this node sends to whom it chose.
+        for index in 0..<2 { _ = try ask(index, from: Scene.consumer) }
+        let own = scene.forwarder.express(
+            try Scene.interest("ccnx:/n/9"),
+            from: Scene.local,
+            to: Scene.upstream,
+            now: scene.now
+        )
+        #expect(own.interestsTo == [Scene.upstream])
+    }
+
+    @Test func bytesOfNeighboursLeaveRoomForThisMachine() throws {
+        var limits = ForwarderLimits()
+        let packet = try Scene.interest("ccnx:/n/0")
+        limits.pendingByteCount = packet.pendingByteCount
+        limits.localPendingByteCount = packet.pendingByteCount
+        var scene = Scene(limits: limits)
+        try scene.route("ccnx:/", to: Scene.upstream)
+        #expect(scene.receive(packet, from: Scene.consumer).returns == [])
+        let next = try Scene.interest("ccnx:/n/1")
+        #expect(scene.receive(next, from: Scene.other).returns == [.noResources])
+        #expect(scene.receive(next, from: Scene.local).returns == [])
+        let third = try Scene.interest("ccnx:/n/2")
+        #expect(scene.receive(third, from: Scene.local).returns == [.noResources])
+        _ = scene.forwarder.expire(now: scene.now + 2_000)
+        #expect(scene.forwarder.isAtRest)
+    }
+
+    @Test func aNameOfManySegmentsCountsWithWhatItTakesInMemory() throws {
+        let short = String(repeating: "/x", count: 10_000)
+        let packet = try Scene.interest("ccnx:" + short)
+        #expect(packet.wire.count < 51_000)
+        #expect(packet.pendingByteCount > 700_000)
+        let ordinary = try Scene.interest("ccnx:/mycorp.com/app1/linuxvm/x")
+        #expect(ordinary.pendingByteCount < 1_024)
+        // As many ordinary ones fit as the table has entries.
+        let limits = ForwarderLimits()
+        #expect(ordinary.pendingByteCount * limits.pendingInterestCount <= limits.pendingByteCount)
+    }
+
     @Test func keepsOneFaceFromFillingThePIT() throws {
         var limits = ForwarderLimits()
         limits.pendingInterestCountPerFace = 2
@@ -341,7 +395,9 @@ import Testing
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
         for (face, expected) in [
-            (Scene.consumer, []), (Scene.other, []), (Scene.local, [.noResources]),
+            (Scene.consumer, []), (Scene.other, []), (Scene.upstream, [.noResources]),
+            // Neighbours do not keep this machine from asking.
+            (Scene.local, []),
         ]
             as [(FaceId, [ReturnCode])]
         {
@@ -368,7 +424,7 @@ import Testing
 
     @Test func boundsTheBytesThePITKeeps() throws {
         var limits = ForwarderLimits()
-        let size = try Scene.interest("ccnx:/n/0").wire.count
+        let size = try Scene.interest("ccnx:/n/0").pendingByteCount
         limits.pendingByteCount = 2 * size
         var scene = Scene(limits: limits)
         try scene.route("ccnx:/", to: Scene.upstream)
