@@ -5,7 +5,7 @@ package struct FaceSettings: Hashable, Sendable {
     package var faceCount = 1_024
     /// The same, of neighbours at one address, so that one machine cannot use up all of them.
     package var faceCountPerAddress = 256
-    /// Bytes waiting to be sent on one face. What does not fit is dropped: who asked will ask again.
+    /// Bytes waiting to be sent on one face, with what keeping them takes. What does not fit is dropped: who asked will ask again.
     package var queuedByteCount = 8 << 20
     /// The same, on all faces together, but for the first bytes of each.
     package var queuedByteCountOfAll = 64 << 20

@@ -50,6 +50,9 @@ package final class FaceTable: @unchecked Sendable {
     private var sweep: RepeatedTask?
 
     private static let sweepInterval = TimeAmount.seconds(1)
+    /// Bytes that a packet takes in a queue beside its own, roughly: buffer, promise, place in the pipeline. An Interest
+    /// that is given back has twenty.
+    private static let queueOverhead = 512
 
     /// - Parameters:
     ///   - events: told on `eventLoop`; not kept alive by the table.
@@ -92,10 +95,12 @@ package final class FaceTable: @unchecked Sendable {
     package func send(_ wire: [UInt8], on face: FaceId) -> Bool {
         eventLoop.preconditionInEventLoop()
         guard var entry = entries[face] else { return false }
-        let queued = entry.queuedByteCount + wire.count
-        guard queued <= settings.queuedByteCount,
+        let byteCount = wire.count + Self.queueOverhead
+        let queued = entry.queuedByteCount + byteCount
+        // An empty queue takes the largest packet, however small it is set.
+        guard entry.queuedByteCount == 0 || queued <= settings.queuedByteCount,
             queued <= settings.reservedByteCount
-                || queuedByteCountOfAll + wire.count <= settings.queuedByteCountOfAll
+                || queuedByteCountOfAll + byteCount <= settings.queuedByteCountOfAll
         else {
             entries[face]?.traffic.packetsDropped += 1
             closeIfStalled(entry)
@@ -110,21 +115,21 @@ package final class FaceTable: @unchecked Sendable {
         }
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
         if entry.link.isDatagram, entry.unansweredSince == nil { entry.unansweredSince = .now() }
-        entry.queuedByteCount += wire.count
+        entry.queuedByteCount = queued
         entry.traffic.packetsSent += 1
         entry.traffic.bytesSent += wire.count
-        queuedByteCountOfAll += wire.count
+        queuedByteCountOfAll += byteCount
         let needsFlush = !entry.isFlushPending
         entry.isFlushPending = true
         entries[face] = entry
         entry.link.write(wire)
-            .whenComplete { self.noteWritten(wire.count, on: face, $0) }
+            .whenComplete { self.noteWritten(byteCount, on: face, $0) }
         // One flush for all that is sent in this turn of the loop.
         if needsFlush { eventLoop.execute { self.flush(face) } }
         return true
     }
 
-    /// Bytes that wait to be sent on a face.
+    /// Bytes that wait to be sent on a face, with what keeping them takes.
     package func queuedByteCount(of face: FaceId) -> Int {
         eventLoop.preconditionInEventLoop()
         return entries[face]?.queuedByteCount ?? 0

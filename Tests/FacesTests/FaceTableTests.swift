@@ -216,6 +216,33 @@ import Testing
         #expect(try await !node.send(wire, on: face))
     }
 
+    @Test func smallPacketsCountWithWhatKeepingThemTakes() async throws {
+        let limit = 100_000
+        let node = TestNode { $0.queuedByteCount = limit }
+        let peer = try await RawPeer(to: try await node.table.listen(on: anyPort))
+        try await peer.channel.setOption(.autoRead, value: false).get()
+        await node.events.waitForUps(1)
+        let face = try #require(node.events.ups.first?.id)
+        let wire = try interestWire("ccnx:/a")
+        let largest = try interestWire("ccnx:/a", payload: 65_500)
+        let table = node.table
+        // In one turn of the loop nothing goes out.
+        let sent = try await table.eventLoop.submit {
+            let sent = (0..<limit).prefix { _ in table.send(wire, on: face) }.count
+            #expect(table.queuedByteCount(of: face) <= limit)
+            return sent
+        }.get()
+        #expect(sent > 100 && sent < limit / 500)
+        await node.table.shutDown()
+
+        let small = TestNode { $0.queuedByteCount = 64 << 10 }
+        _ = try await RawPeer(to: try await small.table.listen(on: anyPort))
+        await small.events.waitForUps(1)
+        let other = try #require(small.events.ups.first?.id)
+        #expect(try await small.send(largest, on: other))
+        await small.table.shutDown()
+    }
+
     @Test func closesAPeerThatTakesNothingForTooLong() async throws {
         let node = TestNode {
             $0.queuedByteCount = 100_000
