@@ -187,8 +187,11 @@ for delay in 0.1 0.4 0.8; do
     "$CCNFS" publish "$work/large.raw" ccnx:/mycorp.com/large --key "$key" > "$work/killed.log" 2>&1 &
     publish_pid=$!
     sleep "$delay"
-    if kill -9 "$publish_pid" 2> /dev/null; then
-        wait "$publish_pid" 2> /dev/null || true
+    kill -9 "$publish_pid" 2> /dev/null || true
+    publish_status=0
+    wait "$publish_pid" 2> /dev/null || publish_status=$?
+    # 128 and SIGKILL
+    if [ "$publish_status" -eq 137 ]; then
         check_same "killed after $delay s, nothing is visible" "" "$(ccnfs list | grep -F large || true)"
     else
         skip "killed after $delay s, nothing is visible" "it was done already"

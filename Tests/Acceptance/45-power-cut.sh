@@ -123,7 +123,7 @@ round() {
     loaders+=("$!")
     on_exit end_process "${loaders[0]}"
     on_exit end_process "${loaders[1]}"
-    wait_until 10 test -e "$notes/ready" || not_ok "$what: the load is under way" "$(cat "$work/load.log" "$node_log")"
+    wait_until 30 test -e "$notes/ready" || not_ok "$what: the load is under way" "$(cat "$work/load.log" "$node_log")"
     wait_until 30 grep -q 'answered dsync' "$log" || not_ok "$what: writes are answered" "$(cat "$work/writer.log")"
     sleep "0.$((RANDOM % 10))"
     check "$what" cut_power "$how"

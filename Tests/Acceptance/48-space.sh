@@ -9,7 +9,7 @@ readonly SPACE_MIB=${SPACE_MIB:-32}
 readonly SPACE_BYTES=$((SPACE_MIB * 1024 * 1024))
 # Of folders, maps and the ends of holes.
 readonly SLACK_BYTES=$((1024 * 1024))
-readonly WAIT_SECONDS=15
+readonly WAIT_SECONDS=60
 
 begin space
 use_home "$work/home"

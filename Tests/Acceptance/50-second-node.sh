@@ -30,7 +30,7 @@ start_second() {
     start_node "$work/mnt2" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$port"
     second_pid=$node_pid
     # The mount is there at once; what the other node lists comes a moment later.
-    wait_until 10 test -f "$work/mnt2/mycorp.com/app1/linuxvm/disk0" || true
+    wait_until 30 test -f "$work/mnt2/mycorp.com/app1/linuxvm/disk0" || true
 }
 use_home "$second"
 ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub"
@@ -38,7 +38,7 @@ start_second
 disk=$work/mnt2/mycorp.com/app1/linuxvm/disk0
 
 # Of the second node.
-counter() { ccnfs status --json | jq -r "$1 // 0"; }
+counter() { status_of ccnfs | jq -r "$1 // 0"; }
 
 # ---- a miss is an Interest
 

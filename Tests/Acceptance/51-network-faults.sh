@@ -60,7 +60,7 @@ faults() {
     fault_lines=$((fault_lines + 1))
     jq -c --arg tag "$fault_lines" '. + {tag: $tag}' <<< "$1" > "$control.new"
     mv "$control.new" "$control"
-    wait_until 5 in_force || not_ok "the proxy takes over $1" "$(cat "$work/proxy.log")"
+    wait_until 30 in_force || not_ok "the proxy takes over $1" "$(cat "$work/proxy.log")"
 }
 in_force() { [ "$(jq -r .tag "$stats")" = "$fault_lines" ]; }
 
@@ -69,8 +69,7 @@ applied() { sleep 0.2 && jq -r ".faults.$1" "$stats"; }
 applied_more() { [ "$(applied "$1")" -gt "$2" ]; }
 
 # Of the node behind the proxy; its home is the one in use.
-# It answers, and may say by its exit status that a catalog is old.
-status() { timeout 10 "$CCNFS" status --json 2> /dev/null || [ $? -eq "$UNAVAILABLE" ]; }
+status() { status_of timeout 10 "$CCNFS" 2> /dev/null; }
 counter() { status | jq -r "$1 // 0"; }
 fetched_beyond() { [ "$(counter .store.fetchedBytes)" -gt "$1" ]; }
 error_of() { timeout 10 getfattr --only-values -n "$ERROR_ATTRIBUTE" "$1" 2> /dev/null; }
@@ -244,7 +243,7 @@ recovers() {
         read_whole "$2" "$3"
     done
     check_same "$1: then the whole is read" 0 "$read_status"
-    if ! wait_until 15 nothing_waits; then
+    if ! wait_until 30 nothing_waits; then
         not_ok "$1: nothing is left waiting" "$(waiting)"
         # What hangs here must not fail what follows.
         kill_node
@@ -259,7 +258,7 @@ under() {
     before=$(applied "$kind")
     faults "$3"
     read_whole "$source" "$file"
-    check "$text: it was done to the answers" applied_more "$kind" "$before"
+    check "$text: it was done to the answers" wait_until 30 applied_more "$kind" "$before"
     faults '{}'
     judge "$text" "$file"
 }
@@ -337,9 +336,9 @@ section_stall() {
     before=$(applied stall)
     faults '{"stall": "swallow"}'
     sleep 3
-    check "$text: there were some to hold back" applied_more stall "$before"
+    check "$text: there were some to hold back" wait_until 30 applied_more stall "$before"
     forget_pages "$small_disk"
-    check "$text: what is here is read meanwhile" timeout 3 cmp "$small" "$small_disk"
+    check "$text: what is here is read meanwhile" timeout 10 cmp "$small" "$small_disk"
     faults '{}'
     read_ends
     judge "$text" "$disk"
@@ -437,21 +436,21 @@ section_replay() {
     check_same "version 1 is what the node knows" 1 "$(latest)"
     noise "$news" 65536 65536
     check "version 2 is published" at_first publish news "$news"
-    check "the node sees it" wait_until 15 is_latest 2
+    check "the node sees it" wait_until 30 is_latest 2
     listed=$(ccnfs list)
     before=$(applied replay)
     faults '{"replay": true}'
-    check "the old catalog is played back" wait_until 15 applied_more replay $((before + 1))
+    check "the old catalog is played back" wait_until 30 applied_more replay $((before + 1))
     check_same "version 2 stays" 2 "$(latest)"
     check_same "list says the same" "$listed" "$(ccnfs list)"
     check "its bytes are those of version 2" compare "$news" "$news_disk"
-    check "status says what is wrong with the catalog" wait_until 10 has_problem
+    check "status says what is wrong with the catalog" wait_until 30 has_problem
     note "$(catalog_problem)"
     noise "$news" 131072 65536
     at_first publish news "$news"
     faults '{}'
-    check "version 3 is seen as soon as the true catalog comes" wait_until 15 is_latest 3
-    check "and nothing is wrong any more" wait_until 10 has_no_problem
+    check "version 3 is seen as soon as the true catalog comes" wait_until 30 is_latest 3
+    check "and nothing is wrong any more" wait_until 30 has_no_problem
     check "its bytes are those of version 3" compare "$news" "$news_disk"
 }
 

@@ -69,7 +69,7 @@ ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > "$work/key.log" 2>&1
 start_node "$work/mnt" --route "ccnx:/mycorp.com=$repository" --catalog-interval 0.5
 reader=$node_pid
 disk=$work/mnt/mycorp.com/app1/linuxvm/disk0
-check "a node that follows the repository shows it" wait_until 10 test -f "$disk"
+check "a node that follows the repository shows it" wait_until 30 test -f "$disk"
 check "and reads it" cmp "$small" "$disk"
 check "with what was carried along" cmp "${key%.pem}.pub" "$work/mnt/mycorp.com/app1/linuxvm/publisher.pub"
 
@@ -88,15 +88,15 @@ refuses "a disk that is none" 66 'no disk or file' ccnfs fetch "$NAME" --disk di
 
 # ---- a version more
 
-before=$(at repository status --json | jq .published.segmentCount)
+before=$(status_of at repository | jq .published.segmentCount)
 cp --sparse=always "$small" "$work/next.raw"
 printf 'changed' | dd of="$work/next.raw" bs=1 seek=$((3 * 1024 * 1024 + 5)) conv=notrunc status=none
 check "the next version" at publisher publish "$work/next.raw" "$NAME" --key "$key" --to "127.0.0.1:$port"
-check_same "brings one segment to the repository" 1 $(($(at repository status --json | jq .published.segmentCount) - before))
+check_same "brings one segment to the repository" 1 $(($(status_of at repository | jq .published.segmentCount) - before))
 newest() { cmp "$work/next.raw" "$disk"; }
-check "the node shows it within seconds" wait_until 10 newest
+check "the node shows it within seconds" wait_until 30 newest
 check "the same again is a version without a segment" at publisher publish "$work/next.raw" "$NAME" --key "$key" --to "$repository"
-check_same "none came" 1 $(($(at repository status --json | jq .published.segmentCount) - before))
+check_same "none came" 1 $(($(status_of at repository | jq .published.segmentCount) - before))
 check "--dry-run says which version it would be" grep -q 'would become version 4' \
     <(at publisher publish "$small" "$NAME" --key "$key" --to "$repository" --dry-run)
 check_same "and makes none" "1 2 3 " "$(versions "$NAME")"
@@ -137,7 +137,7 @@ check_same "as two versions" "1 2 " "$(versions ccnx:/mycorp.com/two)"
 big=$work/big.raw
 truncate -s 1G "$big"
 dd if=/dev/urandom of="$big" bs=1M count="$BIG_MIB" conv=notrunc status=none
-stored() { at repository status --json | jq .published.segmentCount; }
+stored() { status_of at repository | jq .published.segmentCount; }
 has_begun() { [ "$(stored)" -gt $((begun + 1000)) ]; }
 
 # begin_big NAME: sets publishing, begun
@@ -192,7 +192,7 @@ refuses "--rebase is for what is published here" 64 'rebase' ccnfs republish web
 check "a VM is republished at the repository" ccnfs republish web-01 --key "$key" --to "$repository"
 check_same "as the next version of its template" "1 2 3 4 " "$(versions "$NAME")"
 republished() { cmp "$work/mnt/localhost/web-01/disk0" "$disk"; }
-check "which the node shows, with the VM's bytes" wait_until 10 republished
+check "which the node shows, with the VM's bytes" wait_until 30 republished
 check_same "and where it came from" web-01 "$(ccnfs show "$NAME" --json | jq -r .origin.machine)"
 
 stop_node "$work/mnt" "$reader"

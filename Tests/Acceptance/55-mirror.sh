@@ -23,7 +23,7 @@ printf 'changed' | dd of="$next" bs=1 seek=$((3 * 1024 * 1024 + 5)) conv=notrunc
 # at HOME COMMAND...: a command in another home
 at() { CCNFS_STATE=$work/$1/state CCNFS_CACHE=$work/$1/cache "$CCNFS" "${@:2}"; }
 # of HOME EXPRESSION: something of its status
-of() { at "$1" status --json | jq -r "$2"; }
+of() { status_of at "$1" | jq -r "$2"; }
 # serve HOME [OPTION...]: a node in the background, its process in pids[HOME]
 declare -A pids
 serve() {
@@ -106,7 +106,7 @@ ccnfs trust add "$NAMESPACE" "${key%.pem}.pub" > "$work/key.log" 2>&1
 start_node "$work/mnt" --route "$NAMESPACE=$primary" --route "$NAMESPACE=$mirror" --catalog-interval 0.5
 reader=$node_pid
 disk=$work/mnt/mycorp.com/app1/linuxvm/disk0
-check "a node with routes to both lists the template" wait_until 10 test -f "$disk"
+check "a node with routes to both lists the template" wait_until 30 test -f "$disk"
 kill_hard primary
 check "with the first one killed it reads every byte" cmp "$next" "$disk"
 check "of each version" cmp "$image" "$work/mnt/mycorp.com/app1/linuxvm/.versions/1/disk0"
@@ -115,7 +115,7 @@ use_home "$work/late"
 ccnfs trust add "$NAMESPACE" "${key%.pem}.pub" > "$work/key.log" 2>&1
 start_node "$work/late.mnt" --route "$NAMESPACE=$mirror"
 late=$node_pid
-check "a node that comes now finds everything at the mirror" wait_until 10 test -f "$work/late.mnt/mycorp.com/app1/linuxvm/disk0"
+check "a node that comes now finds everything at the mirror" wait_until 30 test -f "$work/late.mnt/mycorp.com/app1/linuxvm/disk0"
 check "and reads it" cmp "$next" "$work/late.mnt/mycorp.com/app1/linuxvm/disk0"
 stop_node "$work/late.mnt" "$late"
 is_out_of_step() { [ "$(of mirror '.mirrors[0].problem')" != null ]; }
@@ -132,8 +132,8 @@ check "a third version is published" at primary publish "$image" "$NAME" --key "
 use_home "$work/reader"
 has_third() { [ "$(ccnfs versions "$NAME" --json | jq length)" = 3 ]; }
 check "a node shows it though the mirror does not have it" wait_until 60 has_third
-is_fine() { [ "$(ccnfs status --json | jq -r '.catalogs[0].problem')" = null ]; }
-check "which is no fault" wait_until 10 is_fine
+is_fine() { [ "$(status_of ccnfs | jq -r '.catalogs[0].problem')" = null ]; }
+check "which is no fault" wait_until 30 is_fine
 kill_hard primary
 sleep 1
 check_same "with the one that is behind alone it does not go back" 3 "$(ccnfs versions "$NAME" --json | jq length)"
@@ -172,7 +172,7 @@ check "a large template is published" at primary publish "$big" ccnx:/mycorp.com
 # Slow enough to be killed in the midst of it.
 "$scripts/fault-proxy.py" --listen 127.0.0.1:0 --to "127.0.0.1:$primary_port" --delay 40 > "$work/proxy.log" 2>&1 &
 on_exit end_process $!
-wait_until 10 grep -q '^listening' "$work/proxy.log" || not_ok "the proxy starts" "$(cat "$work/proxy.log")"
+wait_until 30 grep -q '^listening' "$work/proxy.log" || not_ok "the proxy starts" "$(cat "$work/proxy.log")"
 slow=tcp:127.0.0.1:$(sed -n 's/^listening //p' "$work/proxy.log")
 cat > "$work/killed.yaml" << YAML
 listen: [tcp:127.0.0.1:0]

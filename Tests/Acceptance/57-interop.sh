@@ -42,7 +42,7 @@ start_peer() {
     "$scripts/rfc-peer.py" "${@:2}" > "$peer_log" 2>&1 &
     peer_pid=$!
     background "$peer_pid"
-    wait_until 10 grep -q '^listening' "$peer_log" || not_ok "the peer listens" "$(cat "$peer_log")"
+    wait_until 30 grep -q '^listening' "$peer_log" || not_ok "the peer listens" "$(cat "$peer_log")"
     peer_port=$(awk '/^listening/ { print $2 }' "$peer_log")
 }
 
@@ -52,7 +52,7 @@ counts() {
     lines=$(wc -l < "$work/$1.log")
     kill -USR1 "$2"
     has_more_lines() { [ "$(wc -l < "$work/$1.log")" -gt "$lines" ]; }
-    wait_until 10 has_more_lines "$1"
+    wait_until 30 has_more_lines "$1"
     answer=$(tail -n 1 "$work/$1.log")
 }
 
@@ -72,7 +72,7 @@ stop_reader() {
     use_home "$work/home"
 }
 
-counter() { ccnfs status --json | jq -r "$1 // 0"; }
+counter() { status_of ccnfs | jq -r "$1 // 0"; }
 
 # ---- the repository
 
@@ -324,7 +324,7 @@ section_hostile() {
         "$(said '.outcomes.garbage | to_entries | map(select(.key == "leftOpen") | .value) | add // 0')"
     check "and gave the flood's Interests back: no route" test "$(said '.returns["1"] // 0')" -gt 0
     bounded "$before"
-    check "all faces end, and nothing is pending" wait_until 10 no_faces
+    check "all faces end, and nothing is pending" wait_until 30 no_faces
     check "nor is a file left open" test "$(open_files)" -le $((files + 4))
     gets "an honest peer is answered" "$SEGMENT_BYTES" "${ids[0]}" "$(head -n 1 "$work/names")"
 }
@@ -332,13 +332,13 @@ section_hostile() {
 # Who does not end a packet that he began is not waited for.
 section_slow() {
     local half slowloris
-    hostile half --kind half --connections 16 --parallel 16 --hold 14
+    hostile half --kind half --connections 16 --parallel 16 --hold 20
     half=$hostile_pid
-    hostile slowloris --kind slowloris --connections 16 --parallel 16 --hold 14
+    hostile slowloris --kind slowloris --connections 16 --parallel 16 --hold 20
     slowloris=$hostile_pid
     hostile_pid=$half
     hostile_ends half
-    check_same "a packet that is begun and not ended within 14 s ends its connection" 16 "$(said '.closed + .reset')"
+    check_same "a packet that is begun and not ended within 20 s ends its connection" 16 "$(said '.closed + .reset')"
     hostile_pid=$slowloris
     hostile_ends slowloris
     check_same "also if a byte of it comes now and then" 16 "$(said '.closed + .reset')"
@@ -357,7 +357,7 @@ section_deaf() {
     note "in $(said .seconds) s"
     hostile_ends deaf
     bounded "$before"
-    check "all faces end, and nothing is pending" wait_until 10 no_faces
+    check "all faces end, and nothing is pending" wait_until 30 no_faces
 }
 
 # One address cannot take all the places there are.
@@ -367,7 +367,7 @@ section_crowd() {
     gets "beside $CROWD connections of one address an honest peer is answered" "$SEGMENT_BYTES" "${ids[0]}" \
         "$(head -n 1 "$work/names")"
     hostile_ends crowd
-    check "all faces end, and nothing is pending" wait_until 10 no_faces
+    check "all faces end, and nothing is pending" wait_until 30 no_faces
 }
 
 # From many ports: no more faces than an address may have, none for what is no packet.

@@ -49,16 +49,17 @@ start_middle() {
     } > "$work/middle.yaml"
     run_middle
     has_face() { [ "$(middle '.faces | length')" -gt 0 ]; }
-    wait_until 10 has_face || not_ok "it connects to $2" "$(cat "$work/middle.log")"
+    wait_until 30 has_face || not_ok "it connects to $2" "$(cat "$work/middle.log")"
 }
 
-# middle FILTER: of its status
-middle() { "$CCNFS" status --state "$work/middle/state" --cache "$work/middle/cache" --json | jq -r "$1"; }
 # middle_is FILTER: true
 middle_is() { [ "$(middle "$1")" = true ]; }
 
-# home HOME FILTER: of the status of the node of that home
-home() { CCNFS_STATE=$work/$1/state CCNFS_CACHE=$work/$1/cache "$CCNFS" status --json | jq -r "$2"; }
+# at HOME COMMAND...: a command in another home
+at() { CCNFS_STATE=$work/$1/state CCNFS_CACHE=$work/$1/cache "$CCNFS" "${@:2}"; }
+# home HOME FILTER, middle FILTER: of the status of the node of that home
+home() { status_of at "$1" | jq -r "$2"; }
+middle() { home middle "$1"; }
 home_is() { [ "$(home "$1" "$2")" = true ]; }
 
 # ---- the repository
@@ -118,7 +119,7 @@ section_foreign() {
     "$scripts/rfc-peer.py" serve --listen tcp:127.0.0.1:0 --dir "$work/objects" > "$work/serve.log" 2>&1 &
     serve_pid=$!
     background "$serve_pid"
-    wait_until 10 grep -q '^listening' "$work/serve.log"
+    wait_until 30 grep -q '^listening' "$work/serve.log"
     start_middle ccnx:/elsewhere.org "tcp:127.0.0.1:$(awk '/^listening/ { print $2 }' "$work/serve.log")"
 
     for bytes in 32768 4096 20000; do
@@ -132,12 +133,12 @@ section_foreign() {
     local hash wrong
     hash=$(said .objectHash)
     wrong=$(sha256sum <<< wrong | cut -d' ' -f1)
-    check "both segments are kept on disk" wait_until 10 middle_is '.transit.keptSegments == 2'
-    check "the others in memory, five of them chunks" wait_until 10 middle_is '.transit.keptPackets >= 6'
+    check "both segments are kept on disk" wait_until 30 middle_is '.transit.keptSegments == 2'
+    check "the others in memory, five of them chunks" wait_until 30 middle_is '.transit.keptPackets >= 6'
 
     end_process "$serve_pid"
     local gone='.faces | map(select(.isOutgoing)) | length == 0'
-    check "the producer is gone" wait_until 10 middle_is "$gone"
+    check "the producer is gone" wait_until 30 middle_is "$gone"
     for bytes in 32768 4096 20000; do
         gets "the object of $bytes bytes is answered all the same" "$work/$bytes.bin" \
             "$(object_of "$elsewhere" "${ids[$bytes]}" 32768)"
@@ -174,7 +175,7 @@ section_line() {
     start_reader one "$via"
     check "through the node in between the disk reads as the source" cmp "$small" "$disk"
     stop_reader one
-    check "it keeps the segments" wait_until 10 middle_is ".transit.keptSegments >= $((DATA_SEGMENTS - 1))"
+    check "it keeps the segments" wait_until 30 middle_is ".transit.keptSegments >= $((DATA_SEGMENTS - 1))"
     # It looks at catalogs, as every node does.
     check "none of them in its cache, which is for its own readers" test "$(middle .cache.segmentCount)" -le 1
     first=$(home home .interestsReceived)

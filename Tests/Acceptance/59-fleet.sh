@@ -37,12 +37,12 @@ use_home "$work/node"
 ccnfs trust add ccnx:/mycorp.com "${key%.pem}.pub" > "$work/key.log"
 mnt=$work/mnt
 start_node "$mnt" --route "ccnx:/mycorp.com=tcp:127.0.0.1:$port"
-wait_until 10 test -f "$mnt/mycorp.com/other/disk0" || not_ok "the node lists the templates" "$(ccnfs status)"
+wait_until 30 test -f "$mnt/mycorp.com/other/disk0" || not_ok "the node lists the templates" "$(ccnfs status)"
 
 # fetched: bytes that the node got from others so far
-fetched() { ccnfs status --json | jq '[.sources[].bytes] | add'; }
+fetched() { status_of ccnfs | jq '[.sources[].bytes] | add'; }
 # The node looks for a new catalog whatever else there is.
-is_quiet() { ccnfs status --json | jq -e '.parkedRequests == 0 and .pendingInterests <= 1'; }
+is_quiet() { status_of ccnfs | jq -e '.parkedRequests == 0 and .pendingInterests <= 1'; }
 resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$node_pid/status"; }
 # The kernel's count of what came over the node's connection: bytes of the stream, with all headers of packets.
 received() {

@@ -26,7 +26,7 @@ serve() {
 }
 # bytes peer|repository: that these sent the node
 bytes() {
-    at node status --json | jq --arg kind "$1" '[.sources[] | select(.isPeer == ($kind == "peer")) | .bytes] | add // 0'
+    status_of at node | jq --arg kind "$1" '[.sources[] | select(.isPeer == ($kind == "peer")) | .bytes] | add // 0'
 }
 
 at publisher key generate --out "$key" > "$work/key.log" 2>&1
@@ -40,7 +40,7 @@ note "in $(($(milliseconds) - started)) ms"
 data=$(at repository show "$NAME" --json | jq '[.disks[].dataBytes] | add')
 serve peer --listen "$peer_address" --route "ccnx:/mycorp.com=$repository_address"
 is_listed() { at peer show "$NAME"; }
-wait_until 10 is_listed || not_ok "the peer lists it"
+wait_until 30 is_listed || not_ok "the peer lists it"
 check "the peer has all of it" at peer fetch "$NAME"
 
 # ---- a VM on a node that has nothing
@@ -49,7 +49,7 @@ use_home "$work/node"
 mnt=$work/mnt
 start_node "$mnt" --route "ccnx:/mycorp.com=$repository_address" --peer "$peer_address"
 template=$mnt/mycorp.com/app1/linuxvm/disk0 disk=$mnt/localhost/web/disk0
-wait_until 10 test -f "$template" || not_ok "the node lists the template" "$(ccnfs status)"
+wait_until 30 test -f "$template" || not_ok "the node lists the template" "$(ccnfs status)"
 started=$(milliseconds)
 check "a VM is deployed" ccnfs deploy "$NAME" web
 check "its guest boots, writes a marker, powers off" "$scripts/guest.py" --disk "$disk" --cache none \

@@ -42,12 +42,12 @@ serve repository --listen "$repository_address"
 before=$serving
 serve peer --listen "$peer_address" "${to_repository[@]}"
 lists() { at "$1" show "$NAME"; }
-wait_until 10 lists peer || not_ok "the peer lists it"
+wait_until 30 lists peer || not_ok "the peer lists it"
 check "the peer has all of it" at peer fetch "$NAME"
 use_home "$work/node"
 start_node "${reading[0]}" "${reading[@]:2}"
 template=$mnt/mycorp.com/app1/linuxvm/disk0
-wait_until 10 test -f "$template" || not_ok "the node lists it"
+wait_until 30 test -f "$template" || not_ok "the node lists it"
 machines=()
 for ((number = 1; number <= MACHINES; number++)); do machines+=("vm-$number"); done
 check "VMs are deployed on the node" ccnfs deploy "$NAME" "${machines[@]}"
@@ -112,7 +112,7 @@ untouched=$((512 * 4096))
 for machine in "${machines[@]}"; do
     check "what nobody wrote of $machine is the template" cmp -i "$untouched" "$image" "$mnt/localhost/$machine/disk0"
 done
-is_quiet() { [ "$(ccnfs status --json | jq '.parkedRequests + (.pendingInterests - 1 | if . < 0 then 0 else . end)')" = 0 ]; }
+is_quiet() { [ "$(status_of ccnfs | jq '.parkedRequests + (.pendingInterests - 1 | if . < 0 then 0 else . end)')" = 0 ]; }
 check "nothing waits" wait_until 20 is_quiet
 for home in repository peer node; do check "verify finds nothing wrong on the $home" at "$home" verify; done
 stop_node "$mnt" "$node_pid"

@@ -147,7 +147,12 @@ said=$(python3 "$work/notify.py" "$work/notified/socket" "$CCNFS" node --config 
 check "a node says that it is ready, and that it stops" \
     told_as_it_should 'no mount, listening on tcp:127\.0\.0\.1:[1-9][0-9]*' "$said"
 check "its homes are beside the file" test -f "$work/notified/state/state.sqlite"
-said=$(NOTIFY_SOCKET=$work/notified/nobody timeout -s TERM 5 "$CCNFS" node --config "$work/notified/node.yaml" 2>&1 || true)
+NOTIFY_SOCKET=$work/notified/nobody "$CCNFS" node --config "$work/notified/node.yaml" > "$work/unheard.log" 2>&1 &
+unheard_pid=$!
+on_exit end_process "$unheard_pid"
+wait_until "$NODE_DEADLINE_SECONDS" grep -q 'listening on tcp:' "$work/unheard.log" || true
+end_process "$unheard_pid"
+said=$(cat "$work/unheard.log")
 check "a manager that is not there is no reason to end" grep -q 'listening on tcp:' <<< "$said"
 check "and is told in the log" grep -q 'service manager not told' <<< "$said"
 if [ "$(id -u)" -eq 0 ]; then

@@ -254,7 +254,7 @@ def go_on(arguments):
         print(f"going on: {wrong}")
         return 1
     overlays = os.path.join(os.environ["CCNFS_STATE"], "overlays")
-    for attempt in range(40):
+    for _ in range(200):
         left = [os.path.join(directory, name) for directory, _, names in os.walk(overlays) for name in names]
         taken = sum(os.stat(path).st_blocks * 512 for path in left)
         if taken <= EMPTY_BYTES and not left:

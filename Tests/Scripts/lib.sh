@@ -156,6 +156,10 @@ use_home() {
 
 ccnfs() { "$CCNFS" "$@"; }
 
+# status_of COMMAND...: `COMMAND... status --json`. Its exit status may say (69) that a catalog or a mirror is behind;
+# what it reports comes all the same.
+status_of() { "$@" status --json || [ $? -eq 69 ]; }
+
 is_mounted() { findmnt -n --mountpoint "$1" > /dev/null; }
 
 # Unmounts even what a dead node left.
@@ -208,9 +212,23 @@ stop_node() {
     wait "$2" 2> /dev/null || true
 }
 
-# A free TCP port of loopback.
+# A port that nobody has, TCP or UDP. Not one that the kernel gives to connections of others, which could have it
+# before a node listens there, or while the node is down; drawn, so that two scripts at once take different ones.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c '
+import random, socket
+with open("/proc/sys/net/ipv4/ip_local_port_range") as range_of_kernel:
+    least = int(range_of_kernel.read().split()[0])
+while True:
+    port = random.randrange(10_000, max(least, 20_000))
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(type=kind) as probe:
+                probe.bind(("", port))
+    except OSError:
+        continue
+    print(port)
+    break'
 }
 
 # Key, trust for its prefix, and the image published: publish_image NAME FILE [OPTION...]

@@ -423,10 +423,10 @@ class Storm:
             return
         with open(reader.log, "ab") as log:
             try:
-                subprocess.run(self.plan["evict"], env=reader.environment, stdout=log, stderr=log, timeout=10,
+                subprocess.run(self.plan["evict"], env=reader.environment, stdout=log, stderr=log, timeout=LIMIT_SECONDS,
                                check=False)
             except subprocess.TimeoutExpired:
-                self.record.tell("hung", "evict takes more than 10 s")
+                self.record.tell("hung", f"evict takes more than {LIMIT_SECONDS} s")
 
     def pass_over(self, seed, seconds):
         began = time.monotonic()
