@@ -13,8 +13,13 @@ struct StatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Say how the node is, or how much of a file is here.",
         discussion: """
+            Ends with status 69, after saying everything, if a catalog cannot be brought up to date or a
+            mirror is not in step. What is kept by ccnfs fetch --keep and is not all here is said, and is
+            no failure.
+
             EXAMPLES
               ccnfs status
+              ccnfs status --json
               ccnfs status /ccn/mycorp.com/app1/linuxvm/disk0
             """
     )
@@ -27,9 +32,7 @@ struct StatusCommand: AsyncParsableCommand {
         let status = try await global.perform(.status) { (response) -> NodeStatus? in
             if case .status(let status) = response { status } else { nil }
         }
-        // Programs find the problem in the catalog it is one of.
-        if global.json { return try Output.json(status) }
-        Self.show(status)
+        if global.json { try Output.json(status) } else { Self.show(status) }
         if let problem = status.catalogs.compactMap(\.problem).first {
             throw Failure(.unavailable, "a catalog cannot be brought up to date: \(problem)")
         }

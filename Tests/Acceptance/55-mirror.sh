@@ -121,6 +121,7 @@ stop_node "$work/late.mnt" "$late"
 is_out_of_step() { [ "$(of mirror '.mirrors[0].problem')" != null ]; }
 check "the mirror says that it hears nothing" wait_until 30 is_out_of_step
 refuses "with its exit status too" "$UNAVAILABLE" 'not in step' at mirror status
+refuses "for programs likewise" "$UNAVAILABLE" 'not in step' at mirror status --json
 
 # ---- the mirror behind
 
