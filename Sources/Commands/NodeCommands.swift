@@ -54,8 +54,21 @@ struct NodeOptions: ParsableArguments {
     )
     var catalogInterval: Double?
 
-    @Option(help: ArgumentHelp("Bytes the cache may take, such as 50G.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp(
+            "Bytes the cache may take, such as 50G (default: what the filesystem has).",
+            valueName: "size"
+        )
+    )
     var cacheLimit: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Bytes to keep of what passes through for others, 0 for nothing (default: 256M).",
+            valueName: "size"
+        )
+    )
+    var transitCache: String?
 
     @Option(
         help: ArgumentHelp(
@@ -134,6 +147,10 @@ struct NodeOptions: ParsableArguments {
         }
         if let vmStore { configuration.overlayPlace = FileTree.absolute(vmStore) }
         if let cacheLimit { configuration.cacheLimit = try ByteCount.parse(cacheLimit) }
+        if let transitCache {
+            configuration.transitLimit =
+                transitCache == "0" ? 0 : try ByteCount.parse(transitCache)
+        }
     }
 
     private static let catalogIntervals = 0.1...86_400
@@ -145,6 +162,7 @@ struct NodeOptions: ParsableArguments {
         words += peer.flatMap { ["--peer", $0] }
         if let catalogInterval { words += ["--catalog-interval", "\(catalogInterval)"] }
         if let cacheLimit { words += ["--cache-limit", cacheLimit] }
+        if let transitCache { words += ["--transit-cache", transitCache] }
         if let vmStore { words += ["--vm-store", FileTree.absolute(vmStore)] }
         if acceptPublish { words.append("--accept-publish") }
         if acceptManagement { words.append("--accept-management") }

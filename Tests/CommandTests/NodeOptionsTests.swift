@@ -31,6 +31,7 @@ struct NodeOptionsTests {
     private static let everything = """
         state: /file/state
         cache: {directory: /file/cache, limit: 1G}
+        transit-cache: 1M
         vm-store: /file/vms
         listen: [tcp:file:1, tcp:file:2]
         routes: [{prefix: ccnx:/file, to: tcp:file, cost: 3}]
@@ -47,6 +48,7 @@ struct NodeOptionsTests {
         #expect(configuration.stateDirectory == "/file/state")
         #expect(configuration.cacheDirectory == "/file/cache")
         #expect(configuration.cacheLimit == 1 << 30)
+        #expect(configuration.transitLimit == 1 << 20)
         #expect(configuration.overlayPlace == "/file/vms")
         #expect(configuration.listenAddresses.map(\.description) == ["tcp:file:1", "tcp:file:2"])
         #expect(configuration.routes.map(\.cost) == [3])
@@ -62,14 +64,16 @@ struct NodeOptionsTests {
     @Test func optionsGoBeforeTheFile() throws {
         let configuration = try configuration([
             "--config", try file(Self.everything), "--state", "/option/state", "--cache",
-            "/option/cache", "--cache-limit", "2G", "--vm-store", "/option/vms", "--listen",
-            "tcp:option:1", "--route", "ccnx:/option=tcp:option", "--peer", "tcp:option",
+            "/option/cache", "--cache-limit", "2G", "--transit-cache", "2M",
+            "--vm-store", "/option/vms", "--listen", "tcp:option:1", "--route",
+            "ccnx:/option=tcp:option", "--peer", "tcp:option",
             "--catalog-interval", "0.5", "--node-name", "ccnx:/option/host",
             "--accept-management",
         ])
         #expect(configuration.stateDirectory == "/option/state")
         #expect(configuration.cacheDirectory == "/option/cache")
         #expect(configuration.cacheLimit == 2 << 30)
+        #expect(configuration.transitLimit == 2 << 20)
         #expect(configuration.overlayPlace == "/option/vms")
         #expect(configuration.listenAddresses.map(\.description) == ["tcp:option:1"])
         #expect(configuration.routes.map(\.address.description) == ["tcp:option:9695"])
@@ -79,6 +83,16 @@ struct NodeOptionsTests {
         #expect(configuration.nodeName?.uri == "ccnx:/option/host")
         #expect(configuration.acceptsManagement)
         #expect(configuration.faces.faceCount == 16)
+    }
+
+    @Test func nothingIsAnAnswerAboutTheTransitCacheAlone() async throws {
+        #expect(try configuration(["--transit-cache", "0"]).transitLimit == 0)
+        for words in [
+            ["--transit-cache", "-1"], ["--transit-cache", "much"], ["--cache-limit", "0"],
+        ] {
+            let refused = await failure { try configuration([words[0] + "=" + words[1]]) }
+            #expect(refused?.kind == .usage)
+        }
     }
 
     @Test func theLogLevelIsTheOptionsThenTheFiles() throws {
@@ -105,7 +119,7 @@ struct NodeOptionsTests {
         let words = [
             "--config=-\(folder.path)/none.yaml", "--listen", "tcp:a:1", "--listen", "tcp:b:1",
             "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--catalog-interval", "0.5",
-            "--cache-limit", "2G", "--vm-store", "/vms", "--accept-publish",
+            "--cache-limit", "2G", "--transit-cache", "0", "--vm-store", "/vms", "--accept-publish",
             "--accept-management", "--node-name", "ccnx:/a/host",
         ]
         let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
@@ -165,7 +179,7 @@ struct NodeOptionsTests {
             report.lines == [
                 "state      /file/state",
                 "cache      /file/cache, at most 1.0 GiB",
-                "transit    at most 256.0 MiB",
+                "transit    at most 1.0 MiB",
                 "vm-store   /file/vms",
                 "mount      /ccn, other users may use it",
                 "listen     tcp:file:1",
