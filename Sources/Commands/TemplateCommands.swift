@@ -12,9 +12,11 @@ struct ListCommand: AsyncParsableCommand {
         commandName: "list",
         abstract: "List templates, also those that are not trusted.",
         discussion: """
-            With --at or --key those of a repository elsewhere that the key may manage.
+            SIZE, DATA and STATE are of the newest version; KEPT are the versions of which something is kept
+            by ccnfs fetch --keep. With --at or --key those of a repository elsewhere that the key may manage.
 
             EXAMPLES
+              ccnfs list
               ccnfs list ccnx:/mycorp.com
               ccnfs list --at repository.mycorp.com --key admin.pem
             """
@@ -30,16 +32,22 @@ struct ListCommand: AsyncParsableCommand {
         templates = try templates.filter { try Name(uri: $0.name).hasPrefix(prefix) }
         if global.json { return try Output.json(templates) }
         Output.table(
-            ["NAME", "VERSION", "SIZE", "DATA", "STATE"],
+            ["NAME", "VERSION", "SIZE", "DATA", "KEPT", "STATE"],
             templates.map { template in
                 let newest = template.versions.first { $0.version == template.newestVersion }
                 return [
                     template.name, newest.map { String($0.version) } ?? "-",
                     ByteCount.text(newest?.size ?? 0), ByteCount.text(newest?.dataBytes ?? 0),
+                    Self.kept(template),
                     newest?.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
                 ]
             }
         )
+    }
+
+    private static func kept(_ template: TemplateSummary) -> String {
+        let numbers = template.versions.filter { !$0.kept.isEmpty }.map(\.version).sorted()
+        return numbers.isEmpty ? "-" : numbers.map(String.init).joined(separator: ",")
     }
 }
 
@@ -70,7 +78,7 @@ struct VersionsCommand: AsyncParsableCommand {
         }
         if global.json { return try Output.json(template.versions) }
         Output.table(
-            ["VERSION", "PUBLISHED", "DISKS", "SIZE", "DATA", "TAGS", "STATE"],
+            ["VERSION", "PUBLISHED", "DISKS", "SIZE", "DATA", "TAGS", "KEPT", "STATE"],
             template.versions.map { version in
                 [
                     String(version.version),
@@ -81,6 +89,7 @@ struct VersionsCommand: AsyncParsableCommand {
                     ByteCount.text(version.dataBytes),
                     template.tags.filter { $0.value == version.version }.keys.sorted()
                         .joined(separator: ","),
+                    version.kept.isEmpty ? "-" : version.kept.joined(separator: ","),
                     version.problem.map { "NOT SERVED: \($0)" } ?? "trusted",
                 ]
             }
@@ -125,12 +134,13 @@ struct ShowCommand: AsyncParsableCommand {
             Output.line("property   \(key)=\(value)")
         }
         Output.table(
-            ["FILE", "SIZE", "DATA", "LOCAL", "SEGMENT", "ROOT"],
+            ["FILE", "SIZE", "DATA", "LOCAL", "KEPT", "SEGMENT", "ROOT"],
             (detail.disks + detail.files).map { item in
                 [
                     item.name, ByteCount.text(item.size), ByteCount.text(item.dataBytes),
-                    item.localBytes.map(ByteCount.text) ?? "-", ByteCount.text(item.segmentSize),
-                    item.root,
+                    item.localBytes.map(ByteCount.text) ?? "-",
+                    detail.version.kept.contains(item.name) ? "kept" : "-",
+                    ByteCount.text(item.segmentSize), item.root,
                 ]
             }
         )

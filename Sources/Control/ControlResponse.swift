@@ -59,6 +59,8 @@ package struct VersionSummary: Sendable, Codable {
     /// Bytes a guest sees, all disks.
     package var size: Int
     package var dataBytes: Int
+    /// Names of its disks and files that `ccnfs fetch --keep` keeps there.
+    package var kept: [String]
 
     package init(
         version: Int,
@@ -67,7 +69,8 @@ package struct VersionSummary: Sendable, Codable {
         time: Int?,
         diskCount: Int,
         size: Int,
-        dataBytes: Int
+        dataBytes: Int,
+        kept: [String]
     ) {
         self.version = version
         isTrusted = problem == nil
@@ -77,6 +80,7 @@ package struct VersionSummary: Sendable, Codable {
         self.diskCount = diskCount
         self.size = size
         self.dataBytes = dataBytes
+        self.kept = kept
     }
 }
 

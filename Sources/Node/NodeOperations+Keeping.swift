@@ -251,6 +251,26 @@ extension PinRow {
     }
 }
 
+/// Disks and files that are kept, for listings.
+struct KeptItems {
+    private struct Version: Hashable {
+        let template: Name
+        let number: Int
+    }
+
+    private let names: [Version: [String]]
+
+    init(_ pins: [PinRow]) {
+        names = Dictionary(grouping: pins) { Version(template: $0.template, number: $0.version) }
+            .mapValues { $0.map(\.item) }
+    }
+
+    /// In alphabetical order; none if nothing of the version is kept.
+    func names(of template: Name, _ version: Int) -> [String] {
+        names[Version(template: template, number: version)] ?? []
+    }
+}
+
 /// Asks nobody.
 private struct WhatIsHere: ContentSource {
     let store: LayeredStore

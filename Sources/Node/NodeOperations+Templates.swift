@@ -41,9 +41,10 @@ extension NodeOperations {
             }
             return details
         }
+        let kept = KeptItems(try homes.database.pins())
         return TemplateDetail(
             name: name.uri,
-            version: VersionSummary(version),
+            version: VersionSummary(version, kept: kept.names(of: name, version.number)),
             parentVersion: record.parentVersion,
             origin: record.origin.map { origin in
                 TemplateDetail.Origin(

@@ -88,7 +88,8 @@ package final class NodeOperations: Sendable {
     ) async throws(Failure) -> ControlResponse {
         switch request {
         case .listTemplates:
-            return .templates(homes.templates.all().map(TemplateSummary.init))
+            let kept = KeptItems(try homes.database.pins())
+            return .templates(homes.templates.all().map { TemplateSummary($0, kept: kept) })
         case .listMachines:
             return .machines(homes.machines.all().map(MachineSummary.init))
         case .show(let template, let version):

@@ -9,18 +9,20 @@ internal import Store
 internal import Templates
 
 extension TemplateSummary {
-    init(_ template: Template) {
+    init(_ template: Template, kept: KeptItems) {
         self.init(
             name: template.name.uri,
             newestVersion: template.newest?.number,
-            versions: template.versions.map(VersionSummary.init),
+            versions: template.versions.map { version in
+                VersionSummary(version, kept: kept.names(of: template.name, version.number))
+            },
             tags: template.tags
         )
     }
 }
 
 extension VersionSummary {
-    init(_ version: TemplateVersion) {
+    init(_ version: TemplateVersion, kept: [String]) {
         let disks = version.record?.disks ?? []
         self.init(
             version: version.number,
@@ -29,7 +31,8 @@ extension VersionSummary {
             time: version.record?.time,
             diskCount: disks.count,
             size: disks.reduce(0) { $0 + $1.content.size },
-            dataBytes: disks.reduce(0) { $0 + $1.dataByteCount }
+            dataBytes: disks.reduce(0) { $0 + $1.dataByteCount },
+            kept: kept
         )
     }
 }

@@ -236,6 +236,10 @@ section_pins() {
     check "fetch --keep takes a template" ccnfs fetch "$NAME@1" --keep
     check_same "status says so" "1 disk0 here" "$(home keeper "$kept")"
     check "also for people" grep -q '^kept .*small version 1 disk0.*: here$' <(ccnfs status || true)
+    check "list has the version" grep -qE 'small +1 .* 1 +trusted$' <(ccnfs list)
+    check_same "and says what of it" '["disk0"]' "$(ccnfs list --json | jq -c '.[] | select(.name == "'"$NAME"'").versions[0].kept')"
+    check "so does versions" grep -qE '^1 .* disk0 +trusted$' <(ccnfs versions "$NAME")
+    check "and show" grep -qE '^disk0 .* kept ' <(ccnfs show "$NAME")
     check_same "with its bytes" $((6 * MIB)) "$(home keeper '.kept[0].dataBytes')"
     check "evict leaves it alone" ccnfs evict
     stop_repository
@@ -261,6 +265,7 @@ section_pins() {
     refuses "a version that is not kept is told" 66 'nothing is kept' ccnfs unkeep "$NAME@7"
     check "unkeep lets it go" ccnfs unkeep "$NAME"
     check_same "status has it no more" "" "$(home keeper "$kept")"
+    check_same "nor list" "" "$(ccnfs list --json | jq -r '.[].versions[].kept[]')"
     ccnfs evict > /dev/null
     check "now it is evicted" test "$(home keeper .cache.imageByteCount)" -lt "$MIB"
     stop_reader keeper

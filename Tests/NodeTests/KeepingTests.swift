@@ -50,6 +50,15 @@ struct KeepingTests {
             return contents
         }
 
+        /// What a listing of templates says is kept of each version.
+        func listed() async throws -> [Int: [String]] {
+            guard case .templates(let templates) = try await node.perform(.listTemplates) else {
+                return [:]
+            }
+            let versions = templates.flatMap(\.versions)
+            return Dictionary(uniqueKeysWithValues: versions.map { ($0.version, $0.kept) })
+        }
+
         /// Segments of the disk that are here.
         func segmentsHere() throws -> Int {
             try (0..<60).count { index in
@@ -76,6 +85,7 @@ struct KeepingTests {
         #expect(kept.map(\.dataBytes) == [60 * 4096])
         #expect(kept.map(\.state) == [.here])
         #expect(kept.first?.problem == nil)
+        #expect(try await pair.listed() == [1: ["disk0"]])
 
         _ = try await pair.node.perform(.evict)
         #expect(try pair.segmentsHere() == 60)
@@ -85,6 +95,7 @@ struct KeepingTests {
 
         #expect(try await pair.unkeep()?.map(\.item) == ["disk0"])
         #expect(try await pair.node.status().kept.isEmpty)
+        #expect(try await pair.listed() == [1: []])
         #expect(try pair.segmentsHere() == 60)
         _ = try await pair.node.perform(.evict)
         #expect(try pair.segmentsHere() == 0)
