@@ -149,7 +149,7 @@ let package = Package(
         .target(
             name: "Settings",
             dependencies: [
-                "CCNx", "Faces", "Failures", "Files",
+                "CCNx", "Faces", "Failures", "Files", "Store",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -306,7 +306,7 @@ let package = Package(
         .testTarget(
             name: "SettingsTests",
             dependencies: [
-                "CCNx", "Faces", "Failures", "Files", "Settings", "TestSupport",
+                "CCNx", "Faces", "Failures", "Files", "Settings", "Store", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -320,7 +320,7 @@ let package = Package(
             name: "CommandTests",
             dependencies: [
                 "CCNx", "Commands", "Control", "Faces", "Failures", "Files", "Node", "Settings",
-                "TestSupport",
+                "Store", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -5,6 +5,7 @@ internal import Failures
 internal import Logging
 internal import Node
 internal import Settings
+internal import Store
 
 struct ConfigCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -58,6 +59,7 @@ struct ConfigurationReport: Encodable {
     private let acceptPublish: Bool
     private let acceptManagement: Bool
     private let nodeName: String?
+    private let trust: [Trust]
     private let mirrors: [Mirror]
     private let catalogIntervalMilliseconds: Int
     private let faces: FaceLimits
@@ -67,6 +69,12 @@ struct ConfigurationReport: Encodable {
         let prefix: String
         let address: String
         let cost: UInt32
+    }
+
+    private struct Trust: Encodable {
+        let prefix: String
+        let key: String
+        let rights: [String]
     }
 
     private struct Mirror: Encodable {
@@ -103,6 +111,9 @@ struct ConfigurationReport: Encodable {
         acceptPublish = configuration.acceptsPublishing
         acceptManagement = configuration.acceptsManagement
         nodeName = configuration.nodeName?.uri
+        trust = configuration.trust.map { entry in
+            Trust(prefix: entry.prefix.uri, key: entry.keyPath, rights: entry.rights.names)
+        }
         mirrors = configuration.mirrors.map { mirror in
             Mirror(
                 namespace: mirror.namespace.uri,
@@ -141,6 +152,9 @@ struct ConfigurationReport: Encodable {
             "manage     \(acceptManagement ? "from elsewhere too, by keys with the right" : "on this node only")"
         )
         lines.append("node       \(nodeName ?? "without a name: its VMs are not reported")")
+        lines += trust.map { entry in
+            "trust      \(entry.prefix): key \(entry.key), \(entry.rights.joined(separator: ", "))"
+        }
         lines += mirrors.map { mirror in
             "mirror     \(mirror.namespace) from \(mirror.from), every "
                 + Quantity.text(milliseconds: mirror.intervalMilliseconds)

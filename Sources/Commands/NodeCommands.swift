@@ -180,8 +180,8 @@ struct MountCommand: AsyncParsableCommand {
             state directory. Without root it mounts through fusermount3: only you see the mount (unless
             --allow-other and user_allow_other in /etc/fuse.conf), and read-ahead stays at 128 KiB.
 
-            The settings file is explained in Mounts/ccnfs.yaml; options go before it. SIGHUP makes the
-            node read it anew: routes and peers are taken over, other settings at the next start.
+            The settings file is explained in Mounts/ccnfs.yaml; options go before it. SIGHUP makes the node
+            read it anew: routes, peers and trust are taken over, other settings at the next start.
 
             EXAMPLES
               ccnfs mount /ccn
@@ -321,8 +321,8 @@ struct NodeCommand: AsyncParsableCommand {
         abstract: "Serve other nodes without a mount, in the foreground.",
         discussion: """
             The settings file is explained in Mounts/ccnfs.yaml; options go before it, and its mount
-            is for ccnfs mount only. SIGHUP makes the node read it anew: routes and peers are taken
-            over, other settings at the next start.
+            is for ccnfs mount only. SIGHUP makes the node read it anew: routes, peers and trust are
+            taken over, other settings at the next start.
 
             EXAMPLES
               ccnfs node --listen tcp:127.0.0.1:9695

@@ -21,6 +21,11 @@ extension NodeConfiguration {
             }
         }
         if let addresses = settings.peers { peers = addresses }
+        if let settings = settings.trust {
+            trust = settings.map { entry in
+                Trust(prefix: entry.prefix, keyPath: entry.keyPath, rights: entry.rights)
+            }
+        }
         if let settings = settings.mirrors {
             mirrors = settings.map { mirror in
                 Mirror(

@@ -99,6 +99,8 @@ struct TrustCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Believe a key no more; what it signed is not served from then on.",
             discussion: """
+                What the settings file of the node that runs says, it has to be taken out of there.
+
                 EXAMPLE
                   ccnfs trust remove ccnx:/mycorp.com 3f2a90
                 """
@@ -119,6 +121,9 @@ struct TrustCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List trusted keys.",
             discussion: """
+                FROM says command for what ccnfs trust add added, settings for what the settings file of the
+                node that runs says; that is known while it runs.
+
                 EXAMPLE
                   ccnfs trust list
                 """
@@ -132,9 +137,13 @@ struct TrustCommand: AsyncParsableCommand {
             }
             if global.json { return try Output.json(entries) }
             Output.table(
-                ["PREFIX", "KEY", "ALGORITHM", "RIGHTS"],
-                entries.map {
-                    [$0.prefix, $0.keyId, $0.algorithm, $0.rights.joined(separator: ",")]
+                ["PREFIX", "KEY", "ALGORITHM", "FROM", "RIGHTS"],
+                entries.map { entry in
+                    [
+                        entry.prefix, entry.keyId, entry.algorithm,
+                        entry.isConfigured ? "settings" : "command",
+                        entry.rights.joined(separator: ","),
+                    ]
                 }
             )
         }

@@ -323,12 +323,21 @@ package struct TrustSummary: Sendable, Codable {
     package var keyId: String
     package var algorithm: String
     package var rights: [String]
+    /// By the settings file; false for what commands added alone.
+    package var isConfigured: Bool
 
-    package init(prefix: String, keyId: String, algorithm: String, rights: [String]) {
+    package init(
+        prefix: String,
+        keyId: String,
+        algorithm: String,
+        rights: [String],
+        isConfigured: Bool
+    ) {
         self.prefix = prefix
         self.keyId = keyId
         self.algorithm = algorithm
         self.rights = rights
+        self.isConfigured = isConfigured
     }
 }
 

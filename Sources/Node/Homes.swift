@@ -54,7 +54,12 @@ final class Homes: Sendable {
             cacheLimit: configuration.cacheLimit,
             logger: logger
         )
-        let templates = try Templates(database: database, store: store, logger: logger)
+        let templates = try Templates(
+            database: database,
+            store: store,
+            configuredTrust: try configuration.trustEntries(),
+            logger: logger
+        )
         self.templates = templates
         machines = try VirtualMachines(
             database: database,

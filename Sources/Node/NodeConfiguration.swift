@@ -3,6 +3,7 @@ package import Faces
 package import Failures
 internal import Files
 internal import Glibc
+package import Store
 
 /// What a node is told at its start.
 package struct NodeConfiguration: Sendable, Equatable {
@@ -30,6 +31,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var acceptsManagement = false
     /// What this node is called from elsewhere; nil: it reports no VMs, and nobody asks for them.
     package var nodeName: Name?
+    /// Keys that are trusted for as long as the node is told so, beside those that commands add for good.
+    package var trust: [Trust] = []
     /// Namespaces that this node is a mirror repository of.
     package var mirrors: [Mirror] = []
     /// Seconds between looks at the catalogs of other repositories.
@@ -82,6 +85,20 @@ package struct NodeConfiguration: Sendable, Equatable {
             self.namespace = namespace
             self.source = source
             self.intervalMilliseconds = intervalMilliseconds
+        }
+    }
+
+    /// What the key in a file may do with all names under a prefix.
+    package struct Trust: Sendable, Hashable {
+        package let prefix: Name
+        /// Of a public key in PEM form.
+        package let keyPath: String
+        package let rights: TrustRights
+
+        package init(prefix: Name, keyPath: String, rights: TrustRights = .publish) {
+            self.prefix = prefix
+            self.keyPath = keyPath
+            self.rights = rights
         }
     }
 

@@ -2,6 +2,7 @@ internal import CCNx
 internal import Failures
 internal import Logging
 internal import Synchronization
+internal import Templates
 
 extension NodeOperations {
     /// Looks after the catalogs of all namespaces that routes lead to, each by itself: a repository that does not
@@ -28,8 +29,8 @@ extension NodeOperations {
         for follower in followers.values { follower.cancel() }
     }
 
-    /// Takes routes and peers out of the settings, read anew at each element of `requests`, and leaves everything else
-    /// as it is.
+    /// Takes routes, peers and trust out of the settings, read anew at each element of `requests`, and leaves
+    /// everything else as it is.
     func reload<Requests: AsyncSequence>(
         at requests: Requests,
         by read: @Sendable () throws(Failure) -> NodeConfiguration
@@ -47,16 +48,25 @@ extension NodeOperations {
     }
 
     private func take(_ new: NodeConfiguration) async throws(Failure) {
+        // What can be wrong with it, before anything is changed.
+        let trust = try new.trustEntries()
         try await exchange.changeRoutes { $0.configure(routes: new.routes, peers: new.peers) }
+        try homes.templates.configure(trust: trust)
         logger.notice(
-            "routes and peers taken from the settings",
-            metadata: ["routes": "\(new.routes.count)", "peers": "\(new.peers.count)"]
+            "routes, peers and trust taken from the settings",
+            metadata: [
+                "routes": "\(new.routes.count)", "peers": "\(new.peers.count)",
+                "trust": "\(trust.count)",
+            ]
         )
         var rest = new
         rest.routes = configuration.routes
         rest.peers = configuration.peers
+        rest.trust = configuration.trust
         if rest != configuration {
-            logger.warning("other settings than routes and peers are taken at the next start only")
+            logger.warning(
+                "other settings than routes, peers and trust are taken at the next start only"
+            )
         }
     }
 }

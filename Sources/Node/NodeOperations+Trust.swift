@@ -14,13 +14,20 @@ internal import Templates
 
 extension NodeOperations {
     func trustSummaries() throws(Failure) -> [TrustSummary] {
-        try homes.database.trustEntries().map { (entry) throws(Failure) in
+        try homes.templates.trust.entries.map { (entry) throws(Failure) in
             TrustSummary(
                 prefix: entry.prefix.uri,
                 keyId: entry.keyId.digest.hex,
                 algorithm: "\(try PublicKey(der: entry.publicKeyDER).algorithm)",
-                rights: entry.rights.names
+                rights: entry.rights.names,
+                isConfigured: isConfigured(entry)
             )
+        }
+    }
+
+    private func isConfigured(_ entry: TrustEntry) -> Bool {
+        homes.templates.configuredTrust.contains {
+            $0.prefix == entry.prefix && $0.keyId == entry.keyId
         }
     }
 
@@ -34,20 +41,9 @@ extension NodeOperations {
         _ key: PublicKey,
         _ rights: [String]
     ) throws(Failure) {
-        guard !prefix.isEmpty else {
-            throw Failure(
-                .usage,
-                "a key cannot be trusted for every name there is",
-                hint: "name at least the namespace: ccnx:/mycorp.com"
-            )
-        }
+        let rights = rights.isEmpty ? TrustRights.publish : try TrustRights(names: rights)
         _ = try homes.database.addTrust(
-            TrustEntry(
-                prefix: prefix,
-                publicKeyDER: key.derBytes,
-                keyId: key.keyId,
-                rights: rights.isEmpty ? .publish : try TrustRights(names: rights)
-            ),
+            try TrustEntry(prefix: prefix, key: key, rights: rights),
             now: WallClock.seconds
         )
         try homes.templates.reload()
@@ -103,7 +99,8 @@ extension NodeOperations {
             prefix: prefix.uri,
             keyId: key.keyId.digest.hex,
             algorithm: "\(key.algorithm)",
-            rights: rights
+            rights: rights,
+            isConfigured: false
         )
     }
 
@@ -130,7 +127,7 @@ extension NodeOperations {
     private static let keyPatience: UInt64 = 10_000
 
     func removeTrust(_ prefix: Name, _ keyId: String) throws(Failure) {
-        let matches = try homes.database.trustEntries().filter {
+        let matches = homes.templates.trust.entries.filter {
             $0.prefix == prefix && $0.keyId.digest.hex.hasPrefix(keyId.lowercased())
         }
         guard matches.count == 1, let entry = matches.first else {
@@ -142,8 +139,49 @@ extension NodeOperations {
                 hint: "see: ccnfs trust list"
             )
         }
+        guard !isConfigured(entry) else {
+            throw Failure(
+                .exists,
+                "the settings file trusts key \(entry.keyId) for \(prefix)",
+                hint: "take it out there, and let the node read the file anew: SIGHUP"
+            )
+        }
         _ = try homes.database.removeTrust(prefix: prefix, keyId: entry.keyId)
         try homes.templates.reload()
+    }
+}
+
+// MARK: - Settings
+
+extension NodeConfiguration {
+    /// With the keys, as they lie in their files now.
+    func trustEntries() throws(Failure) -> [TrustEntry] {
+        try trust.map { (trust) throws(Failure) in
+            do throws(Failure) {
+                let key = try PublicKey(pem: try FileTree.bytes(of: trust.keyPath))
+                return try TrustEntry(prefix: trust.prefix, key: key, rights: trust.rights)
+            } catch {
+                throw error.wrapped("the key \(trust.keyPath) of the settings cannot be used")
+            }
+        }
+    }
+}
+
+extension TrustEntry {
+    fileprivate init(prefix: Name, key: PublicKey, rights: TrustRights) throws(Failure) {
+        guard !prefix.isEmpty else {
+            throw Failure(
+                .usage,
+                "a key cannot be trusted for every name there is",
+                hint: "name at least the namespace: ccnx:/mycorp.com"
+            )
+        }
+        self.init(
+            prefix: prefix,
+            publicKeyDER: key.derBytes,
+            keyId: key.keyId,
+            rights: rights
+        )
     }
 }
 

@@ -217,7 +217,12 @@ package final class NodeOperations: Sendable {
 
     /// Answers the Interests of others from what is here.
     var responder: Responder {
-        Responder(store: homes.store, database: homes.database, nodeKey: homes.nodeKey)
+        Responder(
+            store: homes.store,
+            database: homes.database,
+            nodeKey: homes.nodeKey,
+            configuredTrust: { [templates = homes.templates] in templates.configuredTrust }
+        )
     }
 
     /// Answers those who publish here from elsewhere.

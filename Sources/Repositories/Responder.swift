@@ -18,6 +18,7 @@ package struct Responder: Sendable {
     private let store: LayeredStore
     private let database: StateDatabase
     private let nodeKey: PrivateKey
+    private let configuredTrust: @Sendable () -> [TrustEntry]
     private let recent = RecentObjects()
 
     /// A pointer is believed for as long as it takes to hear of a new version.
@@ -25,10 +26,17 @@ package struct Responder: Sendable {
     /// Caches between keep it shorter, so that who asks again hears of a new version.
     private static let pointerCacheMilliseconds: UInt64 = 1_000
 
-    package init(store: LayeredStore, database: StateDatabase, nodeKey: PrivateKey) {
+    /// - Parameter configuredTrust: what the settings file says at the moment, beside what the database has.
+    package init(
+        store: LayeredStore,
+        database: StateDatabase,
+        nodeKey: PrivateKey,
+        configuredTrust: @escaping @Sendable () -> [TrustEntry] = { [] }
+    ) {
         self.store = store
         self.database = database
         self.nodeKey = nodeKey
+        self.configuredTrust = configuredTrust
     }
 
     /// - Parameter now: milliseconds since 1970.
@@ -104,9 +112,8 @@ package struct Responder: Sendable {
     /// it knows.
     private func key(_ id: KeyId) throws(Failure) -> [UInt8]? {
         if nodeKey.publicKey.keyId == id { return nodeKey.publicKey.derBytes }
-        if let entry = try database.trustEntries().first(where: { $0.keyId == id }) {
-            return entry.publicKeyDER
-        }
+        let trusted = configuredTrust() + (try database.trustEntries())
+        if let entry = trusted.first(where: { $0.keyId == id }) { return entry.publicKeyDER }
         for row in try database.catalogs() {
             guard let signed = try store.localObject(row.object),
                 let key = try Catalog.delegate(of: signed), key.keyId == id

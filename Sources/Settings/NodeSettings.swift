@@ -3,6 +3,7 @@ package import Faces
 package import Failures
 internal import Files
 package import Logging
+package import Store
 
 /// What a settings file says of a node; nil for what it does not say.
 ///
@@ -19,6 +20,8 @@ package import Logging
 /// accept-publish: false
 /// accept-management: false
 /// node-name: ccnx:/mycorp.com/nodes/host1
+/// trust:
+///   - {prefix: ccnx:/mycorp.com, key: admin.pub, rights: [manage, operate]}
 /// mirrors:
 ///   - {namespace: ccnx:/other.com, from: tcp:repo.other.com:9695, interval: 60s}
 /// catalogs: {interval: 2s}
@@ -42,6 +45,7 @@ package struct NodeSettings: Sendable {
     package var acceptsPublishing: Bool?
     package var acceptsManagement: Bool?
     package var nodeName: Name?
+    package var trust: [Trust]?
     package var mirrors: [Mirror]?
     package var catalogIntervalMilliseconds: Int?
     /// The defaults where the file says nothing.
@@ -59,6 +63,20 @@ package struct NodeSettings: Sendable {
             self.prefix = prefix
             self.address = address
             self.cost = cost
+        }
+    }
+
+    /// A key that may do something with all names under a prefix.
+    package struct Trust: Sendable, Hashable {
+        package let prefix: Name
+        /// Of a public key in PEM form.
+        package let keyPath: String
+        package let rights: TrustRights
+
+        package init(prefix: Name, keyPath: String, rights: TrustRights = .publish) {
+            self.prefix = prefix
+            self.keyPath = keyPath
+            self.rights = rights
         }
     }
 
@@ -97,6 +115,7 @@ extension NodeSettings {
         case acceptPublish = "accept-publish"
         case acceptManagement = "accept-management"
         case nodeName = "node-name"
+        case trust
         case logLevel = "log-level"
     }
 
@@ -109,6 +128,8 @@ extension NodeSettings {
     }
 
     private enum RouteKey: String, CaseIterable { case prefix, to, cost }
+
+    private enum TrustKey: String, CaseIterable { case prefix, key, rights }
 
     private enum MirrorKey: String, CaseIterable { case namespace, from, interval }
 
@@ -136,6 +157,10 @@ extension NodeSettings {
             case .nodeName:
                 nodeName = try value.reading { (text) throws(Failure) in
                     try Name.nodeName(uri: text)
+                }
+            case .trust:
+                trust = try value.list { (item) throws(Failure) in
+                    try Self.trust(item, beside: directory)
                 }
             case .mirrors: mirrors = try Self.mirrors(value)
             case .catalogs: try readCatalogs(value)
@@ -210,6 +235,40 @@ extension NodeSettings {
     }
 
     private static let routeForm = "write {prefix: ccnx:/mycorp.com, to: tcp:HOST:9695}"
+
+    private static func trust(
+        _ item: YAMLValue,
+        beside directory: String
+    ) throws(Failure) -> Trust {
+        var found: (prefix: Name?, keyPath: String?, rights: TrustRights?) = (nil, nil, nil)
+        try item.visit(TrustKey.self) { (key, value) throws(Failure) in
+            switch key {
+            case .prefix:
+                found.prefix = try value.reading { (text) throws(Failure) in try Name(uri: text) }
+            case .key: found.keyPath = try value.path(beside: directory)
+            case .rights: found.rights = try rights(value)
+            }
+        }
+        guard let prefix = found.prefix else { throw item.missing("prefix", hint: trustForm) }
+        guard !prefix.isEmpty else {
+            throw item.refusal("a key cannot be trusted for every name there is", hint: trustForm)
+        }
+        guard let keyPath = found.keyPath else { throw item.missing("key", hint: trustForm) }
+        return Trust(prefix: prefix, keyPath: keyPath, rights: found.rights ?? .publish)
+    }
+
+    private static func rights(_ value: YAMLValue) throws(Failure) -> TrustRights {
+        let rights = try value.list { (item) throws(Failure) in
+            try item.reading { (text) throws(Failure) in try TrustRights(names: [text]) }
+        }
+        guard !rights.isEmpty else {
+            throw value.refusal("\(value.name) must have one right at least", hint: trustForm)
+        }
+        return rights.reduce([]) { $0.union($1) }
+    }
+
+    private static let trustForm =
+        "write {prefix: ccnx:/mycorp.com, key: FILE.pub, rights: [publish]}"
 
     private static func mirrors(_ value: YAMLValue) throws(Failure) -> [Mirror] {
         var known: Set<Name> = []

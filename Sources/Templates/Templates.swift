@@ -21,6 +21,7 @@ package final class Templates: Sendable {
     /// Held from reading the database to swapping the table, so that no older state comes last.
     private let reloading = Mutex<Void>(())
     private let policy = Mutex(TrustPolicy([]))
+    private let configured: Mutex<[TrustEntry]>
     private let contents = Mutex<[ContentKey: WeakContent]>([:])
     private let observers = Mutex<[@Sendable (Set<Name>) -> Void]>([])
 
@@ -31,14 +32,30 @@ package final class Templates: Sendable {
 
     private struct WeakContent: Sendable { weak let content: SegmentedContent? }
 
-    package init(database: StateDatabase, store: LayeredStore, logger: Logger) throws(Failure) {
+    /// - Parameter configuredTrust: what the settings file says, beside what the database has.
+    package init(
+        database: StateDatabase,
+        store: LayeredStore,
+        configuredTrust: [TrustEntry] = [],
+        logger: Logger
+    ) throws(Failure) {
         self.database = database
         self.store = store
         self.logger = logger
+        configured = Mutex(configuredTrust)
         try reload()
     }
 
     package var trust: TrustPolicy { policy.withLock(\.self) }
+
+    /// The part of ``trust`` that the settings file says.
+    package var configuredTrust: [TrustEntry] { configured.withLock(\.self) }
+
+    /// Puts what the settings file says now in place of what it said before.
+    package func configure(trust: [TrustEntry]) throws(Failure) {
+        configured.withLock { $0 = trust }
+        try reload()
+    }
 
     /// Calls `observer` with the names of templates that changed, after each change.
     package func onChange(_ observer: @escaping @Sendable (Set<Name>) -> Void) {
@@ -54,7 +71,7 @@ package final class Templates: Sendable {
 
     /// - Returns: the names of templates that look different now.
     private func swapTable() throws(Failure) -> Set<Name> {
-        let trust = TrustPolicy(try database.trustEntries())
+        let trust = TrustPolicy(configured: configuredTrust, added: try database.trustEntries())
         let isSameTrust = policy.withLock { policy in
             defer { policy = trust }
             return policy.entries == trust.entries

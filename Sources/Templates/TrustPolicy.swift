@@ -12,6 +12,27 @@ package struct TrustPolicy: Sendable {
 
     package init(_ entries: [TrustEntry]) { self.entries = entries }
 
+    /// What the settings file says and what commands have added, together: a key that both name for a prefix has
+    /// the rights of both.
+    package init(configured: [TrustEntry], added: [TrustEntry]) {
+        var merged: [Place: TrustEntry] = [:]
+        for entry in configured + added {
+            let place = Place(prefix: entry.prefix, keyId: entry.keyId)
+            merged[place] = TrustEntry(
+                prefix: entry.prefix,
+                publicKeyDER: entry.publicKeyDER,
+                keyId: entry.keyId,
+                rights: entry.rights.union(merged[place]?.rights ?? [])
+            )
+        }
+        entries = merged.values.sorted { ($0.prefix, $0.keyId) < ($1.prefix, $1.keyId) }
+    }
+
+    private struct Place: Hashable {
+        let prefix: Name
+        let keyId: KeyId
+    }
+
     /// The key with this id, if it may speak for `name`.
     package func key(_ id: KeyId, speakingFor name: Name) throws(Failure) -> PublicKey? {
         try key(id, with: .publish) { name.hasPrefix($0) }

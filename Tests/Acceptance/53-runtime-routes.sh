@@ -1,6 +1,6 @@
 #!/bin/bash
-# Routes, peers and faces of a node that runs: added, listed, removed; settings that are read anew; an address that was
-# published to.
+# Routes, peers and faces of a node that runs: added, listed, removed; settings that are read anew, trust among them; an
+# address that was published to.
 . "$(dirname "${BASH_SOURCE[0]}")/../Scripts/lib.sh"
 
 readonly NAME=ccnx:/mycorp.com/app1/linuxvm PREFIX=ccnx:/mycorp.com
@@ -121,6 +121,33 @@ configured() { [ "$(ccnfs route list --json | jq -c 'map(.isConfigured)')" = '[t
 check "SIGHUP takes routes out of the settings" wait_until 30 configured
 check "the disk is read" cmp "$image" "$disk"
 check "a run-time peer beside them" ccnfs peer add "$near"
+# ---- trust that is read anew
+
+key_id=$(at repository key show "${key%.pem}.pub" --json | jq -r .keyId)
+check "the key is trusted no more" ccnfs trust remove "$PREFIX" "$key_id"
+refuses "what it signed is not served" 77 'not trusted' ccnfs deploy "$NAME" web-01
+printf 'catalogs: {interval: 500ms}\nroutes: [{prefix: %s, to: "%s"}]\ntrust: [{prefix: %s, key: "%s", rights: [publish, manage]}]\n' \
+    "$PREFIX" "$address" "$PREFIX" "${key%.pem}.pub" > "$config"
+kill -HUP "$node"
+trusted() { [ "$(ccnfs trust list --json | jq -c 'map([.isConfigured, .rights])')" = "$1" ]; }
+check "SIGHUP takes trust out of the settings, with its rights" wait_until 30 trusted '[[true,["publish","manage"]]]'
+check "in words too" grep -q " settings  *publish,manage" <(ccnfs trust list)
+check "the disk is read" cmp "$image" "$disk"
+refuses "no command takes it away" 73 'settings file' ccnfs trust remove "$PREFIX" "$key_id"
+printf 'catalogs: {interval: 500ms}\nroutes: [{prefix: %s, to: "%s"}]\ntrust: [{prefix: %s, key: "%s"}]\n' \
+    "$PREFIX" "$address" "$PREFIX" "$work/no-such.pub" > "$config"
+kill -HUP "$node"
+check "a key that is not there is named in the log" wait_until 30 grep -q 'no-such.pub' "$node_log"
+check "and the old trust stays" trusted '[[true,["publish","manage"]]]'
+printf 'catalogs: {interval: 500ms}\nroutes: [{prefix: %s, to: "%s"}]\n' "$PREFIX" "$address" > "$config"
+kill -HUP "$node"
+check "what is in the file no more is trusted no more" wait_until 30 trusted '[]'
+refuses "nor served" 77 'not trusted' ccnfs deploy "$NAME" web-01
+check "it is trusted by a command" ccnfs trust add "$PREFIX" "${key%.pem}.pub"
+check "and served" cmp "$image" "$disk"
+
+# ---- a faulty file
+
 printf 'rotues: []\n' > "$config"
 kill -HUP "$node"
 told() { grep -q "ccnfs.yaml:1:1: there is no key rotues" "$node_log"; }

@@ -5,6 +5,7 @@ import Failures
 import Files
 import Logging
 import Settings
+import Store
 import TestSupport
 import Testing
 
@@ -36,6 +37,7 @@ struct NodeOptionsTests {
         listen: [tcp:file:1, tcp:file:2]
         routes: [{prefix: ccnx:/file, to: tcp:file, cost: 3}]
         peers: [tcp:file]
+        trust: [{prefix: ccnx:/file, key: /file/a.pub, rights: [operate, manage]}]
         mirrors: [{namespace: ccnx:/file, from: tcp:file}]
         catalogs: {interval: 5s}
         node-name: ccnx:/file/host
@@ -53,6 +55,8 @@ struct NodeOptionsTests {
         #expect(configuration.listenAddresses.map(\.description) == ["tcp:file:1", "tcp:file:2"])
         #expect(configuration.routes.map(\.cost) == [3])
         #expect(configuration.peers.map(\.description) == ["tcp:file:9695"])
+        #expect(configuration.trust.map(\.keyPath) == ["/file/a.pub"])
+        #expect(configuration.trust.map(\.rights.names) == [["manage", "operate"]])
         #expect(configuration.mirrors.map(\.source.description) == ["tcp:file:9695"])
         #expect(configuration.mirrors.map(\.intervalMilliseconds) == [60_000])
         #expect(configuration.catalogInterval == 5)
@@ -189,6 +193,7 @@ struct NodeOptionsTests {
                 "publish    on this node only",
                 "manage     on this node only",
                 "node       ccnx:/file/host",
+                "trust      ccnx:/file: key /file/a.pub, manage, operate",
                 "mirror     ccnx:/file from tcp:file:9695, every 1m",
                 "catalogs   every 5s",
                 "faces      at most 16",

@@ -235,6 +235,19 @@ struct ResponderTests {
         let stranger = try PublishingScene.strangerKey.get().publicKey
         let unknown = KeyName(stranger.keyId, under: PublishingScene.namespace)
         #expect(try object(responder, Interest(name: unknown.name)) == nil)
+        // Until the settings file says that it is.
+        let entry = TrustEntry(
+            prefix: PublishingScene.namespace,
+            publicKeyDER: stranger.derBytes,
+            keyId: stranger.keyId
+        )
+        let configured = Responder(
+            store: scene.store,
+            database: scene.database,
+            nodeKey: try PublishingScene.nodeKey.get(),
+            configuredTrust: { [entry] }
+        )
+        #expect(try object(configured, Interest(name: unknown.name))?.payload == stranger.derBytes)
     }
 
     @Test func answersWithTheKeyThatACatalogWasDelegatedTo() async throws {

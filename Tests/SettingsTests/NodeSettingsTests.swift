@@ -4,6 +4,7 @@ import Failures
 import Files
 import Logging
 import Settings
+import Store
 import TestSupport
 import Testing
 
@@ -37,6 +38,9 @@ struct NodeSettingsTests {
             accept-publish: true
             accept-management: true
             node-name: ccnx:/mycorp.com/nodes/host1
+            trust:
+              - {prefix: ccnx:/mycorp.com, key: /etc/ccnfs/publisher.pub}
+              - {prefix: ccnx:/mycorp.com, key: admin.pub, rights: [manage, operate]}
             mirrors:
               - {namespace: ccnx:/mycorp.com, from: tcp:repo.mycorp.com}
               - {namespace: ccnx:/other.com, from: tcp:repo.other.com, interval: 5m}
@@ -73,6 +77,19 @@ struct NodeSettingsTests {
         #expect(settings.acceptsPublishing == true)
         #expect(settings.acceptsManagement == true)
         #expect(settings.nodeName?.uri == "ccnx:/mycorp.com/nodes/host1")
+        let trust = [
+            NodeSettings.Trust(
+                prefix: try Name(uri: "ccnx:/mycorp.com"),
+                keyPath: "/etc/ccnfs/publisher.pub",
+                rights: .publish
+            ),
+            NodeSettings.Trust(
+                prefix: try Name(uri: "ccnx:/mycorp.com"),
+                keyPath: "\(folder.path)/admin.pub",
+                rights: [.manage, .operate]
+            ),
+        ]
+        #expect(settings.trust == trust)
         let mirrors = [
             NodeSettings.Mirror(
                 namespace: try Name(uri: "ccnx:/mycorp.com"),
@@ -109,6 +126,7 @@ struct NodeSettingsTests {
         #expect(settings.acceptsManagement == nil)
         #expect(settings.nodeName == nil)
         #expect(settings.routes == nil)
+        #expect(settings.trust == nil)
         #expect(settings.faces == FaceSettings())
         #expect(settings.logLevel == nil)
     }
@@ -169,6 +187,24 @@ struct NodeSettingsTests {
                 "3:5: ccnx:/a is mirrored twice"
             ),
             ("routes:\n  - to: tcp:h\n", "2:5: routes.prefix is missing"),
+            ("trust:\n  - key: a.pub\n", "2:5: trust.prefix is missing"),
+            ("trust:\n  - prefix: ccnx:/a\n", "2:5: trust.key is missing"),
+            (
+                "trust:\n  - {prefix: 'ccnx:/', key: a.pub}\n",
+                "2:5: a key cannot be trusted for every name there is"
+            ),
+            (
+                "trust:\n  - {prefix: ccnx:/a, key: a.pub, rights: [read]}\n",
+                "2:44: trust.rights: there is no right read; these are: publish, manage, operate, node"
+            ),
+            (
+                "trust:\n  - {prefix: ccnx:/a, key: a.pub, rights: []}\n",
+                "2:43: trust.rights must have one right at least"
+            ),
+            (
+                "trust:\n  - {prefix: ccnx:/a, key: a.pub, right: manage}\n",
+                "2:35: there is no key trust.right"
+            ),
             ("routes:\n  - prefix: ccnx:/a\n", "2:5: routes.to is missing"),
             // Kinds
             ("state: [a]\n", "1:8: state must be text, and is a list"),
@@ -264,7 +300,7 @@ struct NodeSettingsTests {
         let refused = await failure { try settings(yaml) }
         let keys =
             "state, cache, transit-cache, vm-store, mount, listen, routes, peers, mirrors, catalogs, faces, "
-            + "accept-publish, accept-management, node-name, log-level"
+            + "accept-publish, accept-management, node-name, trust, log-level"
         #expect(refused?.hint == "\(guess)the keys are \(keys)")
     }
 
@@ -295,6 +331,7 @@ struct NodeSettingsTests {
         #expect(full.acceptsPublishing == false)
         #expect(full.acceptsManagement == false)
         #expect(full.nodeName != nil)
+        #expect(full.trust?.isEmpty == false)
         #expect(full.mirrors?.isEmpty == false)
         #expect(full.catalogIntervalMilliseconds == 2_000)
         #expect(full.faces == FaceSettings(), "the sample shows the defaults")

@@ -38,6 +38,32 @@ import Testing
         #expect(try policy.key(key.keyId, speakingFor: try name("ccnx:/b/d")) == nil)
     }
 
+    @Test func aKeyHasTheRightsThatTheSettingsAndCommandsGaveIt() throws {
+        let key = try TestKeys.publisher.get().publicKey
+        let other = try TestKeys.stranger.get().publicKey
+        func entry(_ uri: String, _ key: PublicKey, _ rights: TrustRights) throws -> TrustEntry {
+            TrustEntry(
+                prefix: try name(uri),
+                publicKeyDER: key.derBytes,
+                keyId: key.keyId,
+                rights: rights
+            )
+        }
+        let policy = TrustPolicy(
+            configured: [
+                try entry("ccnx:/b", key, .manage), try entry("ccnx:/b", key, .operate),
+                try entry("ccnx:/a", other, .node),
+            ],
+            added: [try entry("ccnx:/b", key, .publish), try entry("ccnx:/b/c", key, .node)]
+        )
+        #expect(policy.entries.map(\.prefix.uri) == ["ccnx:/a", "ccnx:/b", "ccnx:/b/c"])
+        #expect(policy.entries.map(\.rights) == [.node, [.publish, .manage, .operate], .node])
+        #expect(policy.entries.map(\.keyId) == [other.keyId, key.keyId, key.keyId])
+        let both: TrustRights = [.publish, .manage]
+        #expect(try policy.key(key.keyId, with: both, for: try name("ccnx:/b/d")) == key)
+        #expect(TrustPolicy(configured: [], added: []).entries.isEmpty)
+    }
+
     @Test func aKeyMayDoWhatItsRightsSay() throws {
         let key = try TestKeys.publisher.get().publicKey
         func entry(_ uri: String, _ rights: TrustRights) throws -> TrustEntry {
