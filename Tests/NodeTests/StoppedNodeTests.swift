@@ -48,7 +48,7 @@ import Testing
         #expect(await node.exchange.report() == nil)
         #expect(await node.exchange.repositories(for: TestNode.namespace).isEmpty)
         let refused = await #expect(throws: Failure.self) {
-            try await node.exchange.source(at: silent.address)
+            try await node.exchange.source(at: silent.address, for: .mirror)
         }
         #expect(refused?.kind == .cancelled)
         // Once more is nothing.
@@ -63,7 +63,8 @@ import Testing
                 group.addTask { await fetch(UInt8(number), by: node) }
                 if number == 100 {
                     group.addTask {
-                        await node.exchange.stop(); return .cancelled
+                        await node.exchange.stop()
+                        return .cancelled
                     }
                 }
             }
