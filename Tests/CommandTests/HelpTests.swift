@@ -13,9 +13,8 @@ struct HelpTests {
         of command: any ParsableCommand.Type,
         _ words: [String]
     ) -> [(words: [String], command: any ParsableCommand.Type)] {
-        let configuration = command.configuration
-        let below =
-            configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
+        // Those of groups included.
+        let below = command.configuration.subcommands
         if below.isEmpty { return [(words, command)] }
         return below.flatMap { leaves(of: $0, words + [$0._commandName]) }
     }
