@@ -56,6 +56,8 @@ struct ConfigurationReport: Encodable {
     private let listen: [String]
     private let routes: [Route]
     private let peers: [String]
+    /// Nil: none are looked for.
+    private let discover: Discovery?
     private let acceptPublish: Bool
     private let acceptManagement: Bool
     private let nodeName: String?
@@ -75,6 +77,12 @@ struct ConfigurationReport: Encodable {
         let prefix: String
         let key: String
         let rights: [String]
+    }
+
+    private struct Discovery: Encodable {
+        let devices: String
+        let port: Int
+        let intervalMilliseconds: Int
     }
 
     private struct Mirror: Encodable {
@@ -108,6 +116,13 @@ struct ConfigurationReport: Encodable {
             )
         }
         peers = configuration.peers.map(\.description)
+        discover = configuration.discovery.map { settings in
+            Discovery(
+                devices: settings.devices.description,
+                port: settings.port,
+                intervalMilliseconds: settings.intervalMilliseconds
+            )
+        }
         acceptPublish = configuration.acceptsPublishing
         acceptManagement = configuration.acceptsManagement
         nodeName = configuration.nodeName?.uri
@@ -145,6 +160,11 @@ struct ConfigurationReport: Encodable {
         lines += routes.map { "route      \($0.prefix) to \($0.address), cost \($0.cost)" }
         if routes.isEmpty { lines.append("route      none: no repository is asked") }
         lines += peers.map { "peer       \($0)" }
+        let discovery = discover.map { discover in
+            "on the links of \(discover.devices), port \(discover.port), every "
+                + Quantity.text(milliseconds: discover.intervalMilliseconds)
+        }
+        lines.append("discover   \(discovery ?? "no neighbours are looked for")")
         lines.append(
             "publish    \(acceptPublish ? "from elsewhere too, by trusted keys" : "on this node only")"
         )

@@ -217,6 +217,9 @@ struct PeerCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List peers, and whether there is a face to each.",
             discussion: """
+                FROM says who named a peer: the settings, or a command at run time; or that it was
+                found, since it announces itself on the local link.
+
                 EXAMPLE
                   ccnfs peer list
                 """
@@ -232,7 +235,11 @@ struct PeerCommand: AsyncParsableCommand {
             Output.table(
                 ["ADDRESS", "FROM", "FACE"],
                 peers.map { peer in
-                    [peer.address, Origin.text(peer.isConfigured), peer.isUp ? "up" : "down"]
+                    [
+                        peer.address,
+                        peer.isFound ? "found" : Origin.text(peer.isConfigured),
+                        peer.isUp ? "up" : "down",
+                    ]
                 }
             )
         }

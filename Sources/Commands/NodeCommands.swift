@@ -48,6 +48,14 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Find neighbours on the link of this network device, or on all, and be found; may be given again.",
+            valueName: "device"
+        )
+    )
+    var discover: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
             "Look at the catalogs of other repositories so often (default: 2).",
             valueName: "seconds"
         )
@@ -135,6 +143,12 @@ struct NodeOptions: ParsableArguments {
                 try FaceAddress(text)
             }
         }
+        if !discover.isEmpty {
+            let devices = try DiscoverySettings.Devices(discover)
+            var settings = configuration.discovery ?? DiscoverySettings(devices: devices)
+            settings.devices = devices
+            configuration.discovery = settings
+        }
         if let catalogInterval {
             guard Self.catalogIntervals.contains(catalogInterval) else {
                 throw Failure(
@@ -159,7 +173,7 @@ struct NodeOptions: ParsableArguments {
     var words: [String] {
         var words = configFile.map { ["--config=\($0.mayBeAbsent ? "-" : "")\($0.path)"] } ?? []
         words += listen.flatMap { ["--listen", $0] } + route.flatMap { ["--route", $0] }
-        words += peer.flatMap { ["--peer", $0] }
+        words += peer.flatMap { ["--peer", $0] } + discover.flatMap { ["--discover", $0] }
         if let catalogInterval { words += ["--catalog-interval", "\(catalogInterval)"] }
         if let cacheLimit { words += ["--cache-limit", cacheLimit] }
         if let transitCache { words += ["--transit-cache", transitCache] }

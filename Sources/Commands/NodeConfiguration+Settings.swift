@@ -26,6 +26,7 @@ extension NodeConfiguration {
                 Trust(prefix: entry.prefix, keyPath: entry.keyPath, rights: entry.rights)
             }
         }
+        if let settings = settings.discovery { discovery = settings }
         if let settings = settings.mirrors {
             mirrors = settings.map { mirror in
                 Mirror(

@@ -106,14 +106,17 @@ package struct RouteSummary: Sendable, Codable {
 
 package struct PeerSummary: Sendable, Codable {
     package var address: String
-    /// By an option or the settings file; false for what a command added.
+    /// By an option or the settings file; false for what a command added, and for what was found.
     package var isConfigured: Bool
+    /// It announces itself on the local link, and nobody named it here.
+    package var isFound: Bool
     /// Whether there is a face to it.
     package var isUp: Bool
 
-    package init(address: String, isConfigured: Bool, isUp: Bool) {
+    package init(address: String, isConfigured: Bool, isFound: Bool, isUp: Bool) {
         self.address = address
         self.isConfigured = isConfigured
+        self.isFound = isFound
         self.isUp = isUp
     }
 }

@@ -25,6 +25,8 @@ package struct NodeStatus: Sendable, Codable {
     package var datagramsUnsent = 0
     /// UDP: answers beyond what is sent to an address that may be forged.
     package var datagramsWithheld = 0
+    /// Nil if neighbours are not looked for.
+    package var discovery: DiscoveryReport?
     /// Requests of the kernel that wait for content.
     package var parkedRequests: Int
     package var faces: [FaceReport]
@@ -55,6 +57,51 @@ package struct NodeStatus: Sendable, Codable {
         package var wrongObjects = 0
 
         package init() {}
+    }
+
+    /// Neighbours on the local links; counts are of this run.
+    package struct DiscoveryReport: Sendable, Codable {
+        package var links: [Link]
+        /// Who announced itself lately.
+        package var neighbours: Int
+        package var announcementsSent: Int
+        package var announcementsHeard: Int
+        /// What was no announcement, or came from elsewhere than the link.
+        package var refusedDatagrams: Int
+        /// Announcements of neighbours that were too many.
+        package var refusedNeighbours: Int
+        /// More than are looked at.
+        package var droppedDatagrams: Int
+
+        /// An address of this machine with its network device.
+        package struct Link: Sendable, Codable {
+            package var address: String
+            /// False if nothing that this node listens on is reached there.
+            package var isAnnounced: Bool
+
+            package init(address: String, isAnnounced: Bool) {
+                self.address = address
+                self.isAnnounced = isAnnounced
+            }
+        }
+
+        package init(
+            links: [Link],
+            neighbours: Int,
+            announcementsSent: Int,
+            announcementsHeard: Int,
+            refusedDatagrams: Int,
+            refusedNeighbours: Int,
+            droppedDatagrams: Int
+        ) {
+            self.links = links
+            self.neighbours = neighbours
+            self.announcementsSent = announcementsSent
+            self.announcementsHeard = announcementsHeard
+            self.refusedDatagrams = refusedDatagrams
+            self.refusedNeighbours = refusedNeighbours
+            self.droppedDatagrams = droppedDatagrams
+        }
     }
 
     /// A neighbour that this node asks, and what came of it.

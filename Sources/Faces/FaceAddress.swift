@@ -83,9 +83,14 @@ package enum FaceAddress: Hashable, Sendable {
 
     /// The same place at another port; a Unix socket has none.
     func withPort(_ port: Int) -> FaceAddress {
+        host.map { at(host: $0, port: port) } ?? self
+    }
+
+    /// Another place over the same transport; a Unix socket stays where it is.
+    func at(host: String, port: Int) -> FaceAddress {
         switch self {
-        case .tcp(let host, _): .tcp(host: host, port: port)
-        case .udp(let host, _): .udp(host: host, port: port)
+        case .tcp: .tcp(host: host, port: port)
+        case .udp: .udp(host: host, port: port)
         case .unix: self
         }
     }

@@ -77,7 +77,7 @@ extension FaceTable {
     }
 
     /// Never empty.
-    private func resolve(_ host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
+    func resolve(_ host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
         NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) {
             try HostAddresses.resolve(host, port: port)
         }

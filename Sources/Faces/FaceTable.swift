@@ -89,6 +89,24 @@ package final class FaceTable: @unchecked Sendable {
         return entries[id]?.face
     }
 
+    /// The numbers of those neighbours that faces lead to whose addresses are written otherwise, such as with a
+    /// host's name.
+    package var addressesOfNamedNeighbours: Set<FaceAddress> {
+        eventLoop.preconditionInEventLoop()
+        return Set(
+            entries.values.compactMap { entry in
+                guard entry.face.direction == .outgoing, entry.face.address.host != nil,
+                    let remote = entry.link.ownChannel?.remoteAddress,
+                    let host = remote.ipAddress, let port = remote.port
+                else { return nil }
+                let address = entry.face.address.at(host: host, port: port)
+                // Of a link-local address the device is part, which the number has not.
+                return address == entry.face.address || host.hasPrefix(LocalLink.linkLocalPrefix)
+                    ? nil : address
+            }
+        )
+    }
+
     /// Queues a packet. False, and the packet is dropped, if the face is gone, its queue is full, or its address, which
     /// may be forged, had its share.
     @discardableResult

@@ -32,6 +32,7 @@ package final class Node: Sendable {
             routes: configuration.routes,
             peers: configuration.peers,
             faces: configuration.faces,
+            discovery: configuration.discovery,
             logger: logger
         )
         operations = try NodeOperations(

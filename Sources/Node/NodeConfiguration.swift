@@ -17,6 +17,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var routes: [Route] = []
     /// Nodes near by that may hold what this one wants; asked before those that routes lead to.
     package var peers: [FaceAddress] = []
+    /// Nil: neighbours are not looked for on the local links, and none find this node there.
+    package var discovery: DiscoverySettings?
     package var faces = FaceSettings()
     /// Bytes of segments the cache may hold.
     package var cacheLimit = Int.max

@@ -111,6 +111,7 @@ extension NodeOperations {
             PeerSummary(
                 address: address.description,
                 isConfigured: origin == .configured,
+                isFound: origin == .found,
                 isUp: connected.contains(address)
             )
         }

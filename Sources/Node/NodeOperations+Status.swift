@@ -66,6 +66,7 @@ extension NodeOperations {
         (status.kept, status.keptProblem) = try keptReport()
         status.malformedDatagrams = report?.datagrams.malformed ?? 0
         status.datagramsTurnedAway = report?.datagrams.turnedAway ?? 0
+        status.discovery = report?.discovery.map(NodeStatus.DiscoveryReport.init)
         status.datagramsUnsent = report?.datagrams.unsent ?? 0
         status.datagramsWithheld = report?.datagrams.withheld ?? 0
         return status

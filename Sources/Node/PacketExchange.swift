@@ -28,6 +28,9 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     /// Whom to ask; see PacketExchange+Routes.
     let routes: Routes
     private let settings: FaceSettings
+    /// Nil: neighbours are not looked for.
+    private let discoverySettings: DiscoverySettings?
+    private var discovery: Discovery?
     var forwarder: Forwarder
     private(set) var table: FaceTable?
     private var responder: Responder?
@@ -54,6 +57,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         routes: [NodeConfiguration.Route],
         peers: [FaceAddress] = [],
         faces settings: FaceSettings = FaceSettings(),
+        discovery: DiscoverySettings? = nil,
         logger: Logger
     ) {
         loop = group.next()
@@ -61,6 +65,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         self.logger = logger
         self.routes = Routes(RouteTable(routes: routes, peers: peers))
         self.settings = settings
+        discoverySettings = discovery
         forwarder = Forwarder { $0.contentObjectHash }
         lookups = (0..<Self.lookupThreads).map { DispatchQueue(label: "ccnfs.lookup.\($0)") }
         forwarder.faceUp(Self.application, scope: .local)
@@ -191,8 +196,10 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         }
         var bound: [FaceAddress] = []
         for address in addresses { bound.append(try await table.listen(on: address)) }
+        let listening = bound
         gate.execute {
             for address in self.routes.table.addresses { table.connect(to: address) }
+            self.discovery = self.discoverySettings.map { self.discover($0, table, listening) }
         }
         return bound
     }
@@ -203,6 +210,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     /// Ends all that waits. Whoever comes later is told so.
     func stop() async {
         await endRequests()
+        await (gate.submit { self.discovery } ?? nil)?.stop()
         await (gate.submit { self.table } ?? nil)?.shutDown()
         gate.close()
         try? await group.shutdownGracefully()
@@ -361,6 +369,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         var counters: ForwarderCounters
         var datagrams: DatagramCounters
         var sources: [NodeStatus.SourceReport]
+        /// Nil if neighbours are not looked for.
+        var discovery: Discovery.Report?
     }
 
     func report() async -> Report? {
@@ -370,7 +380,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
                 pendingInterests: self.forwarder.pendingInterestCount,
                 counters: self.forwarder.counters,
                 datagrams: self.table?.datagramCounters ?? DatagramCounters(),
-                sources: self.sourceReports
+                sources: self.sourceReports,
+                discovery: self.discovery?.report
             )
         }
     }

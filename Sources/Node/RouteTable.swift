@@ -14,6 +14,8 @@ struct RouteTable: Sendable, Equatable {
         case configured
         /// A command; gone with the process.
         case runTime
+        /// Its own announcement on the local link; gone when that is.
+        case found
     }
 
     /// What an address is connected to for, beside routes and peers, for as long as it takes.
@@ -35,6 +37,8 @@ struct RouteTable: Sendable, Equatable {
     private var routes: [FaceAddress: [Name: Entry]] = [:]
     private var routeCount = 0
     private var peerOrigins: [FaceAddress: Origin] = [:]
+    /// Peers that announce themselves, whether or not they are peers otherwise, too.
+    private var found: Set<FaceAddress> = []
     /// Connected to by command, whatever for.
     private var added: Set<FaceAddress> = []
     /// How many ask at an address for each purpose; no address without any.
@@ -52,20 +56,20 @@ struct RouteTable: Sendable, Equatable {
 
     /// True if there is someone to ask for the name, whether or not the face is up.
     func hasSource(for name: Name) -> Bool {
-        !peerOrigins.isEmpty
+        !peerOrigins.isEmpty || !found.isEmpty
             || routes.values.contains { $0.keys.contains { name.hasPrefix($0) } }
     }
 
     /// Faces to these are kept up.
     var addresses: Set<FaceAddress> {
-        added.union(routes.keys).union(peerOrigins.keys).union(holds.keys)
+        added.union(routes.keys).union(peerOrigins.keys).union(found).union(holds.keys)
     }
 
     /// What it is asked for; nil if it is not asked. One that routes lead to and that is a peer as well is asked like
     /// a repository.
     func kind(of address: FaceAddress) -> FetchSource.Kind? {
         let routes = routes(to: address)
-        if routes.isEmpty, peerOrigins[address] != nil { return .peer }
+        if routes.isEmpty, isPeer(address) { return .peer }
         guard !routes.isEmpty || holds[address] != nil else { return nil }
         return .repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
     }
@@ -92,11 +96,14 @@ struct RouteTable: Sendable, Equatable {
     }
 
     var peers: [(address: FaceAddress, origin: Origin)] {
-        peerOrigins.map { (address: $0.key, origin: $0.value) }
+        (peerOrigins.map { (address: $0.key, origin: $0.value) }
+            + found.filter { peerOrigins[$0] == nil }.map { (address: $0, origin: .found) })
             .sorted { $0.address.description < $1.address.description }
     }
 
-    func isPeer(_ address: FaceAddress) -> Bool { peerOrigins[address] != nil }
+    func isPeer(_ address: FaceAddress) -> Bool {
+        peerOrigins[address] != nil || found.contains(address)
+    }
     func isAdded(_ address: FaceAddress) -> Bool { added.contains(address) }
     /// What it is held for, in the order of ``Purpose``.
     func purposes(of address: FaceAddress) -> [Purpose] {
@@ -179,9 +186,26 @@ struct RouteTable: Sendable, Equatable {
     /// - Returns: where it was from.
     mutating func removePeer(_ address: FaceAddress) throws(Failure) -> Origin {
         guard let origin = peerOrigins.removeValue(forKey: address) else {
+            guard !found.contains(address) else {
+                throw Failure(
+                    .notPermitted,
+                    "\(address) is found on the local link, and would be found again",
+                    hint:
+                        "it goes when it is silent; none are looked for without discover in the settings"
+                )
+            }
             throw Failure(.notFound, "\(address) is no peer", hint: "see: ccnfs peer list")
         }
         return origin
+    }
+
+    /// Those that announce themselves now; how many there may be is up to who hears them.
+    ///
+    /// - Returns: false if they are the same.
+    mutating func setFound(_ addresses: Set<FaceAddress>) -> Bool {
+        guard found != addresses else { return false }
+        found = addresses
+        return true
     }
 
     /// Keeps a face up for itself, whatever else it is for.

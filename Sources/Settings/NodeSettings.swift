@@ -17,6 +17,7 @@ package import Store
 /// routes:
 ///   - {prefix: ccnx:/mycorp.com, to: tcp:repo.mycorp.com:9695, cost: 10}
 /// peers: [tcp:host2:9695]
+/// discover: {devices: [eth0], port: 9696, interval: 10s}
 /// accept-publish: false
 /// accept-management: false
 /// node-name: ccnx:/mycorp.com/nodes/host1
@@ -42,6 +43,7 @@ package struct NodeSettings: Sendable {
     package var listenAddresses: [FaceAddress]?
     package var routes: [Route]?
     package var peers: [FaceAddress]?
+    package var discovery: DiscoverySettings?
     package var acceptsPublishing: Bool?
     package var acceptsManagement: Bool?
     package var nodeName: Name?
@@ -111,7 +113,7 @@ extension NodeSettings {
         case state, cache
         case transitCache = "transit-cache"
         case vmStore = "vm-store"
-        case mount, listen, routes, peers, mirrors, catalogs, faces
+        case mount, listen, routes, peers, discover, mirrors, catalogs, faces
         case acceptPublish = "accept-publish"
         case acceptManagement = "accept-management"
         case nodeName = "node-name"
@@ -133,6 +135,8 @@ extension NodeSettings {
 
     private enum MirrorKey: String, CaseIterable { case namespace, from, interval }
 
+    private enum DiscoverKey: String, CaseIterable { case devices, port, interval }
+
     private enum CatalogsKey: String, CaseIterable { case interval }
 
     private enum FacesKey: String, CaseIterable {
@@ -152,6 +156,7 @@ extension NodeSettings {
             case .routes:
                 routes = try value.list { (item) throws(Failure) in try Self.route(item) }
             case .peers: peers = try value.addresses()
+            case .discover: discovery = try Self.discovery(value)
             case .acceptPublish: acceptsPublishing = try value.flag()
             case .acceptManagement: acceptsManagement = try value.flag()
             case .nodeName:
@@ -232,6 +237,31 @@ extension NodeSettings {
         guard let prefix = found.prefix else { throw item.missing("prefix", hint: routeForm) }
         guard let address = found.address else { throw item.missing("to", hint: routeForm) }
         return Route(prefix: prefix, address: address, cost: found.cost.map { UInt32($0) })
+    }
+
+    /// Devices alone, or a mapping.
+    private static func discovery(_ value: YAMLValue) throws(Failure) -> DiscoverySettings? {
+        guard value.isMapping else {
+            return try value.devices().map { DiscoverySettings(devices: $0) }
+        }
+        var found: (isNamed: Bool, devices: DiscoverySettings.Devices?) = (false, nil)
+        var settings = DiscoverySettings(devices: .all)
+        try value.visit(DiscoverKey.self) { (key, value) throws(Failure) in
+            switch key {
+            case .devices: found = (true, try value.devices())
+            case .port: settings.port = try value.integer(in: Limits.port)
+            case .interval:
+                settings.intervalMilliseconds = try value.milliseconds(
+                    in: DiscoverySettings.intervals
+                )
+            }
+        }
+        guard found.isNamed else {
+            throw value.missing("devices", hint: "write {devices: all}, or {devices: [eth0]}")
+        }
+        guard let devices = found.devices else { return nil }
+        settings.devices = devices
+        return settings
     }
 
     private static let routeForm = "write {prefix: ccnx:/mycorp.com, to: tcp:HOST:9695}"
@@ -326,6 +356,7 @@ extension NodeSettings {
         static let catalogInterval = 100...86_400_000
         static let mirrorInterval = 1_000...86_400_000
         static let cost = 0...Int(UInt32.max)
+        static let port = 1...65_535
     }
 }
 
@@ -347,6 +378,19 @@ extension YAMLValue {
 
     fileprivate func addresses() throws(Failure) -> [FaceAddress] {
         try list { (item) throws(Failure) in try item.address() }
+    }
+
+    /// `all`, the name of one, or a list; nil for an empty one.
+    fileprivate func devices() throws(Failure) -> DiscoverySettings.Devices? {
+        guard isList else {
+            return try reading { (text) throws(Failure) in try .init([text]) }
+        }
+        let names = try list { (item) throws(Failure) in try item.text() }
+        do throws(Failure) {
+            return names.isEmpty ? nil : try .init(names)
+        } catch {
+            throw refusal("\(name): \(error.message)", hint: error.hint)
+        }
     }
 
     fileprivate func byteCount(in range: ClosedRange<Int> = 1...Int.max) throws(Failure) -> Int {

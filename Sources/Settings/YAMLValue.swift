@@ -20,6 +20,7 @@ package struct YAMLValue {
     // MARK: What it is
 
     package var isMapping: Bool { node.mapping != nil }
+    package var isList: Bool { node.sequence != nil }
 
     var isNull: Bool {
         guard let scalar = node.scalar, scalar.style == .plain else { return false }
