@@ -66,10 +66,11 @@ struct RouteTable: Sendable, Equatable {
     }
 
     /// What it is asked for; nil if it is not asked. One that routes lead to and that is a peer as well is asked like
-    /// a repository.
+    /// a repository; so is one that is found, as long as something else asks at it by its address.
     func kind(of address: FaceAddress) -> FetchSource.Kind? {
         let routes = routes(to: address)
-        if routes.isEmpty, isPeer(address) { return .peer }
+        if routes.isEmpty, peerOrigins[address] != nil { return .peer }
+        if routes.isEmpty, holds[address] == nil, found.contains(address) { return .peer }
         guard !routes.isEmpty || holds[address] != nil else { return nil }
         return .repository(routes.map { .init(prefix: $0.prefix, cost: $0.cost) })
     }

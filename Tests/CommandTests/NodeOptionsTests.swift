@@ -38,6 +38,7 @@ struct NodeOptionsTests {
         routes: [{prefix: ccnx:/file, to: tcp:file, cost: 3}]
         peers: [tcp:file]
         trust: [{prefix: ccnx:/file, key: /file/a.pub, rights: [operate, manage]}]
+        discover: {devices: [file0], port: 9700}
         mirrors: [{namespace: ccnx:/file, from: tcp:file}]
         catalogs: {interval: 5s}
         node-name: ccnx:/file/host
@@ -57,6 +58,8 @@ struct NodeOptionsTests {
         #expect(configuration.peers.map(\.description) == ["tcp:file:9695"])
         #expect(configuration.trust.map(\.keyPath) == ["/file/a.pub"])
         #expect(configuration.trust.map(\.rights.names) == [["manage", "operate"]])
+        let discovery = DiscoverySettings(devices: .named(["file0"]), port: 9_700)
+        #expect(configuration.discovery == discovery)
         #expect(configuration.mirrors.map(\.source.description) == ["tcp:file:9695"])
         #expect(configuration.mirrors.map(\.intervalMilliseconds) == [60_000])
         #expect(configuration.catalogInterval == 5)
@@ -72,7 +75,7 @@ struct NodeOptionsTests {
             "--vm-store", "/option/vms", "--listen", "tcp:option:1", "--route",
             "ccnx:/option=tcp:option", "--peer", "tcp:option",
             "--catalog-interval", "0.5", "--node-name", "ccnx:/option/host",
-            "--accept-management",
+            "--accept-management", "--discover", "option0", "--discover", "option1",
         ])
         #expect(configuration.stateDirectory == "/option/state")
         #expect(configuration.cacheDirectory == "/option/cache")
@@ -83,6 +86,9 @@ struct NodeOptionsTests {
         #expect(configuration.routes.map(\.address.description) == ["tcp:option:9695"])
         #expect(configuration.routes.map(\.cost) == [NodeConfiguration.Route.defaultCost])
         #expect(configuration.peers.map(\.description) == ["tcp:option:9695"])
+        // What no option says stays the file's.
+        let discovery = DiscoverySettings(devices: .named(["option0", "option1"]), port: 9_700)
+        #expect(configuration.discovery == discovery)
         #expect(configuration.catalogInterval == 0.5)
         #expect(configuration.nodeName?.uri == "ccnx:/option/host")
         #expect(configuration.acceptsManagement)
@@ -122,12 +128,23 @@ struct NodeOptionsTests {
     @Test func theSameOptionsAreHandedOn() throws {
         let words = [
             "--config=-\(folder.path)/none.yaml", "--listen", "tcp:a:1", "--listen", "tcp:b:1",
-            "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--catalog-interval", "0.5",
+            "--route", "ccnx:/a=tcp:a", "--peer", "tcp:a", "--discover", "eth0",
+            "--catalog-interval", "0.5",
             "--cache-limit", "2G", "--transit-cache", "0", "--vm-store", "/vms", "--accept-publish",
             "--accept-management", "--node-name", "ccnx:/a/host",
         ]
         let command = try #require(try CCNFS.parseAsRoot(["node"] + words) as? NodeCommand)
         #expect(command.node.words == words)
+    }
+
+    @Test func neighboursAreFoundWhereAnOptionSaysSo() async throws {
+        #expect(try configuration([]).discovery == nil)
+        let all = DiscoverySettings(devices: .all)
+        #expect(try configuration(["--discover", "all"]).discovery == all)
+        for wrong in [["a/b"], ["all", "eth0"]] {
+            let words = wrong.flatMap { ["--discover", $0] }
+            #expect(await failure { try configuration(words) }?.kind == .invalid)
+        }
     }
 
     @Test(arguments: ["0", "-1", "nan", "inf", "86401"])
@@ -190,6 +207,7 @@ struct NodeOptionsTests {
                 "listen     tcp:file:2",
                 "route      ccnx:/file to tcp:file:9695, cost 3",
                 "peer       tcp:file:9695",
+                "discover   on the links of file0, port 9700, every 10s",
                 "publish    on this node only",
                 "manage     on this node only",
                 "node       ccnx:/file/host",

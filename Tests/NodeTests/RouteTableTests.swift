@@ -85,6 +85,44 @@ struct RouteTableTests {
         #expect(table.allRoutes.isEmpty)
     }
 
+    @Test func whoIsFoundIsAPeerBesideThoseThatAreNamed() throws {
+        var table = RouteTable(peers: [Self.here])
+        let isNew = [Self.here, Self.there].map { table.setFound([Self.here, $0]) }
+        #expect(isNew == [true, true])
+        let isNewAgain = table.setFound([Self.there, Self.here])
+        #expect(!isNewAgain)
+        #expect(table.peers.map(\.origin) == [.configured, .found])
+        #expect(table.kind(of: Self.there) == .peer)
+        #expect(table.addresses == [Self.here, Self.there])
+        #expect(table.hasSource(for: Self.prefix))
+        #expect(kind { _ = try table.removePeer(Self.there) } == .notPermitted)
+        // A command names it, and does not any more.
+        #expect(try table.addPeer(Self.there))
+        #expect(table.peers.map(\.origin) == [.configured, .runTime])
+        #expect(try table.removePeer(Self.there) == .runTime)
+        #expect(table.peers.map(\.origin) == [.configured, .found])
+        // The settings do not name the other any more.
+        table.configure(routes: [], peers: [])
+        #expect(table.peers.map(\.origin) == [.found, .found])
+        _ = table.setFound([])
+        #expect(table.peers.isEmpty)
+        #expect(table.addresses.isEmpty)
+        #expect(!table.hasSource(for: Self.prefix))
+    }
+
+    @Test func whoIsFoundIsAskedLikeARepositoryWhereARouteOrAPublishWantsThat() throws {
+        var table = RouteTable()
+        _ = table.setFound([Self.here])
+        table.hold(Self.here, for: .publish)
+        #expect(table.kind(of: Self.here) == .repository([]))
+        table.release(Self.here, for: .publish)
+        #expect(table.kind(of: Self.here) == .peer)
+        _ = try table.addRoute(Self.prefix, Self.here, cost: 3)
+        #expect(table.kind(of: Self.here) == .repository([.init(prefix: Self.prefix, cost: 3)]))
+        _ = table.setFound([])
+        #expect(table.addresses == [Self.here])
+    }
+
     @Test func followsTheNamespacesOfItsPrefixes() throws {
         var table = RouteTable()
         _ = try table.addRoute(Self.longer, Self.here, cost: nil)

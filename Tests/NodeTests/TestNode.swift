@@ -31,6 +31,7 @@ final class TestNode: Sendable {
     ///   - repository: the address of the node to ask for everything.
     ///   - peers: addresses of nodes to ask before.
     ///   - silent: another repository, which costs less.
+    ///   - discovery: how it finds neighbours; nil: not at all.
     ///   - mirrors: namespaces that the settings say are mirrored here.
     ///   - acceptsPublishing: whether templates may be published here from elsewhere.
     ///   - acceptsManagement: whether it may be managed from elsewhere.
@@ -39,6 +40,7 @@ final class TestNode: Sendable {
         asking repository: FaceAddress? = nil,
         peers: [FaceAddress] = [],
         silent: FaceAddress? = nil,
+        discovery: DiscoverySettings? = nil,
         mirrors: [NodeConfiguration.Mirror] = [],
         acceptsPublishing: Bool = false,
         acceptsManagement: Bool = false,
@@ -61,7 +63,12 @@ final class TestNode: Sendable {
         if let silent {
             configuration.routes.append(.init(prefix: Self.namespace, address: silent, cost: 1))
         }
-        exchange = PacketExchange(routes: configuration.routes, peers: peers, logger: quiet)
+        exchange = PacketExchange(
+            routes: configuration.routes,
+            peers: peers,
+            discovery: discovery,
+            logger: quiet
+        )
         operations = try NodeOperations(
             configuration,
             exchange: exchange,

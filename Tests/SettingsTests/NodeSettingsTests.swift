@@ -35,6 +35,7 @@ struct NodeSettingsTests {
                 to: tcp:[::1]
             peers:
               - tcp:host2:9695
+            discover: {devices: [eth0, br0], port: 9700, interval: 5s}
             accept-publish: true
             accept-management: true
             node-name: ccnx:/mycorp.com/nodes/host1
@@ -74,6 +75,12 @@ struct NodeSettingsTests {
         ]
         #expect(settings.routes == routes)
         #expect(settings.peers?.map(\.description) == ["tcp:host2:9695"])
+        let discovery = DiscoverySettings(
+            devices: .named(["eth0", "br0"]),
+            port: 9_700,
+            intervalMilliseconds: 5_000
+        )
+        #expect(settings.discovery == discovery)
         #expect(settings.acceptsPublishing == true)
         #expect(settings.acceptsManagement == true)
         #expect(settings.nodeName?.uri == "ccnx:/mycorp.com/nodes/host1")
@@ -136,6 +143,17 @@ struct NodeSettingsTests {
         #expect(settings.listenAddresses == [])
         #expect(settings.routes == [])
         #expect(settings.peers == [])
+    }
+
+    @Test func neighboursAreFoundOnDevicesThatAreNamedOnly() throws {
+        #expect(try settings("state: /a\n").discovery == nil)
+        #expect(try settings("discover: []\n").discovery == nil)
+        #expect(try settings("discover: {devices: [], port: 1}\n").discovery == nil)
+        #expect(try settings("discover: all\n").discovery == DiscoverySettings(devices: .all))
+        let one = DiscoverySettings(devices: .named(["eth0"]))
+        #expect(try settings("discover: eth0\n").discovery == one)
+        #expect(try settings("discover: [eth0]\n").discovery == one)
+        #expect(try settings("discover: {devices: eth0}\n").discovery == one)
     }
 
     @Test func pathsAreBesideTheFile() throws {
@@ -206,6 +224,8 @@ struct NodeSettingsTests {
                 "2:35: there is no key trust.right"
             ),
             ("routes:\n  - prefix: ccnx:/a\n", "2:5: routes.to is missing"),
+            ("discover: {port: 9696}\n", "1:11: discover.devices is missing"),
+            ("discover: {device: eth0}\n", "1:12: there is no key discover.device"),
             // Kinds
             ("state: [a]\n", "1:8: state must be text, and is a list"),
             ("cache: /c\n", "1:8: cache must be a mapping of keys to values, and is text"),
@@ -242,6 +262,16 @@ struct NodeSettingsTests {
             (
                 "routes:\n  - prefix: ccnx:/a\n    to: tcp:h\n    cost: -1\n",
                 "4:11: routes.cost must be a number from 0 to 4294967295"
+            ),
+            ("discover: a/b\n", "1:11: discover: 'a/b' is no name of a network device"),
+            ("discover: [eth0, all]\n", "1:11: discover: all network devices and named ones too"),
+            (
+                "discover:\n  devices: [eth0]\n  port: 0\n",
+                "3:9: discover.port must be a number from 1 to 65535"
+            ),
+            (
+                "discover: {devices: all, interval: 10ms}\n",
+                "1:36: discover.interval must be from 500ms to 5m"
             ),
             ("cache: {limit: 50Q}\n", "1:16: cache.limit: \"50Q\" is no size"),
             ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
