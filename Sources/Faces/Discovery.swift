@@ -44,6 +44,7 @@ package final class Discovery: @unchecked Sendable {
     private var announcing: (task: Scheduled<Void>, time: NIODeadline)?
     private var lastAnnounced: NIODeadline?
     private var expiry: Scheduled<Void>?
+    private var isHidden = false
     private var isStopped = false
 
     /// Datagrams that are looked at; 64 neighbours send some 7 in a second.
@@ -207,7 +208,19 @@ package final class Discovery: @unchecked Sendable {
             channel.close(promise: nil)
         }
         told = told.filter { links.contains($0.key) }
+        warnIfHidden(links)
         for link in links where sockets[link] == nil { open(link) }
+    }
+
+    /// Who wants to be found should know that he is not.
+    private func warnIfHidden(_ links: Set<LocalLink>) {
+        let wasHidden = isHidden
+        isHidden = links.allSatisfy { $0.listener(of: listeners) == nil }
+        guard isHidden, !wasHidden else { return }
+        table.logger.warning(
+            "announced to no neighbours: this node listens at no address of the devices",
+            metadata: ["devices": "\(settings.devices)", "links": "\(links.count)"]
+        )
     }
 
     private func open(_ link: LocalLink) {
@@ -240,7 +253,7 @@ package final class Discovery: @unchecked Sendable {
         } else {
             tell(
                 link,
-                .warning,
+                .info,
                 "not announced to neighbours",
                 "no listener of it is reached there"
             )

@@ -34,6 +34,8 @@ check_same "faces and routes may be repeated" \
     "$(helper listen=tcp:0.0.0.0:9695,route=ccnx:/a=tcp:h:1,route=ccnx:/b=tcp:h:2)"
 check_same "so may peers, beside a settings file" \
     '[mount][/c c n][--config=/a b.yaml][--peer][tcp:h:1][--peer][tcp:h:2]' "$(helper 'config=/a b.yaml,peer=tcp:h:1,peer=tcp:h:2')"
+check_same "and devices to find neighbours on" '[mount][/c c n][--discover][eth0][--discover][br0]' \
+    "$(helper discover=eth0,discover=br0)"
 check_same "the cache's limit is translated" '[mount][/c c n][--cache-limit][50G]' "$(helper cache-limit=50G)"
 check_same "what others read is passed over" '[mount][/c c n]' \
     "$(helper defaults,_netdev,nofail,noauto,user,x-systemd.automount,rw,exec,suid,dev,nosuid,nodev,noatime)"
@@ -94,6 +96,7 @@ assert told["mountPoint"] == "/ccn" and not told["allowOther"], told
 assert told["listen"] == ["tcp:127.0.0.1:9695", "tcp:[::1]:9695", "udp:127.0.0.1:9695"], told
 assert [route["cost"] for route in told["routes"]] == [10], told
 assert told["peers"] == ["tcp:host2.mycorp.com:9695"], told
+assert told["discover"] == {"devices": "eth0", "port": 9696, "intervalMilliseconds": 10000}, told
 assert told["catalogIntervalMilliseconds"] == 2000, told
 assert told["faces"] == {"limit": 1024, "queuedByteCount": 8 << 20, "stallMilliseconds": 30000,
                          "connectTimeoutMilliseconds": 5000}, told

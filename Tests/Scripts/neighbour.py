@@ -76,6 +76,8 @@ def noise(options):
             # In the header or in what says what it is: nothing that is still an announcement.
             packet[source.choice([0, 1, 3, 4, 7, 9, 13, 15, 30, 45])] ^= 1 << source.randrange(8)
         sender.sendto(bytes(packet), GROUP)
+        # What comes faster than it is taken the kernel throws away, uncounted.
+        time.sleep(0.002)
 
 
 def hear(options):
