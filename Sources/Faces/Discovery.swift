@@ -52,7 +52,8 @@ package final class Discovery: @unchecked Sendable {
     private static let heardPauseMilliseconds: UInt64 = 5
     /// A new neighbour is answered within this time, so that not all do it at once.
     private static let answerMilliseconds = 500.0
-    private static let shortestPause = TimeAmount.seconds(1)
+    /// Between two announcements: that of the shortest interval, so that answers do not come faster either.
+    private static let shortestPause = TimeAmount.milliseconds(800)
 
     /// - Parameters:
     ///   - table: whose event loop, log and jitter are used; it is not changed.
@@ -113,7 +114,7 @@ package final class Discovery: @unchecked Sendable {
                 on: self.table.eventLoop
             )
         }
-        // Fails only if the loop has ended, and they with it.
+        // Fails only if the loop ends, and they with it.
         try? await closing.get()
     }
 
@@ -148,7 +149,7 @@ package final class Discovery: @unchecked Sendable {
         changed(found.addresses)
     }
 
-    /// At the latest.
+    /// At the latest, but for the shortest pause.
     private func announce(in pause: TimeAmount) {
         let time = max(.now() + pause, (lastAnnounced ?? .distantPast) + Self.shortestPause)
         if let announcing {

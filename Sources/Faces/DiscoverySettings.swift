@@ -17,7 +17,7 @@ package struct DiscoverySettings: Hashable, Sendable {
     /// The one after CCNx's own, where a node may listen for datagrams itself.
     package static let defaultPort = 9_696
     package static let defaultIntervalMilliseconds = 10_000
-    package static let intervals = 500...300_000
+    package static let intervals = 1_000...300_000
     /// Of RFC 2365's IPv4 local scope, which no router should let out; 37.223 is 9695.
     static let group = "239.255.37.223"
     /// Link-local scope, not assigned by anybody (RFC 4291 section 2.7), with a group id that needs no assignment

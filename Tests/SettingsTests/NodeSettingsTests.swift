@@ -271,7 +271,7 @@ struct NodeSettingsTests {
             ),
             (
                 "discover: {devices: all, interval: 10ms}\n",
-                "1:36: discover.interval must be from 500ms to 5m"
+                "1:36: discover.interval must be from 1s to 5m"
             ),
             ("cache: {limit: 50Q}\n", "1:16: cache.limit: \"50Q\" is no size"),
             ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
