@@ -135,8 +135,6 @@ extension NodeSettings {
 
     private enum MirrorKey: String, CaseIterable { case namespace, from, interval }
 
-    private enum DiscoverKey: String, CaseIterable { case devices, port, interval }
-
     private enum CatalogsKey: String, CaseIterable { case interval }
 
     private enum FacesKey: String, CaseIterable {
@@ -239,31 +237,6 @@ extension NodeSettings {
         return Route(prefix: prefix, address: address, cost: found.cost.map { UInt32($0) })
     }
 
-    /// Devices alone, or a mapping.
-    private static func discovery(_ value: YAMLValue) throws(Failure) -> DiscoverySettings? {
-        guard value.isMapping else {
-            return try value.devices().map { DiscoverySettings(devices: $0) }
-        }
-        var found: (isNamed: Bool, devices: DiscoverySettings.Devices?) = (false, nil)
-        var settings = DiscoverySettings(devices: .all)
-        try value.visit(DiscoverKey.self) { (key, value) throws(Failure) in
-            switch key {
-            case .devices: found = (true, try value.devices())
-            case .port: settings.port = try value.integer(in: Limits.port)
-            case .interval:
-                settings.intervalMilliseconds = try value.milliseconds(
-                    in: DiscoverySettings.intervals
-                )
-            }
-        }
-        guard found.isNamed else {
-            throw value.missing("devices", hint: "write {devices: all}, or {devices: [eth0]}")
-        }
-        guard let devices = found.devices else { return nil }
-        settings.devices = devices
-        return settings
-    }
-
     private static let routeForm = "write {prefix: ccnx:/mycorp.com, to: tcp:HOST:9695}"
 
     private static func trust(
@@ -356,7 +329,6 @@ extension NodeSettings {
         static let catalogInterval = 100...86_400_000
         static let mirrorInterval = 1_000...86_400_000
         static let cost = 0...Int(UInt32.max)
-        static let port = 1...65_535
     }
 }
 
@@ -380,19 +352,6 @@ extension YAMLValue {
         try list { (item) throws(Failure) in try item.address() }
     }
 
-    /// `all`, the name of one, or a list; nil for an empty one.
-    fileprivate func devices() throws(Failure) -> DiscoverySettings.Devices? {
-        guard isList else {
-            return try reading { (text) throws(Failure) in try .init([text]) }
-        }
-        let names = try list { (item) throws(Failure) in try item.text() }
-        do throws(Failure) {
-            return names.isEmpty ? nil : try .init(names)
-        } catch {
-            throw refusal("\(name): \(error.message)", hint: error.hint)
-        }
-    }
-
     fileprivate func byteCount(in range: ClosedRange<Int> = 1...Int.max) throws(Failure) -> Int {
         let count = try reading { (text) throws(Failure) in try Quantity.byteCount(text) }
         guard range.contains(count) else {
@@ -408,7 +367,7 @@ extension YAMLValue {
         try text() == "0" ? 0 : byteCount()
     }
 
-    fileprivate func milliseconds(in range: ClosedRange<Int>) throws(Failure) -> Int {
+    func milliseconds(in range: ClosedRange<Int>) throws(Failure) -> Int {
         let count = try reading { (text) throws(Failure) in try Quantity.milliseconds(text) }
         guard range.contains(count) else {
             let least = Quantity.text(milliseconds: range.lowerBound)
