@@ -3,7 +3,8 @@ package struct FaceSettings: Hashable, Sendable {
     /// Faces of neighbours that connected, at once; further ones are turned away. Those that this node
     /// connects come on top.
     package var faceCount = 1_024
-    /// The same, of neighbours at one address, so that one machine cannot use up all of them.
+    /// The same, of neighbours at one address, so that one machine cannot use up all of them. Of one IPv6 network of
+    /// 64 bits three quarters of all are taken, since a machine has as many addresses there as it likes.
     package var faceCountPerAddress = 256
     /// Bytes waiting to be sent on one face, with what keeping them takes. What does not fit is dropped: who asked will ask again.
     package var queuedByteCount = 8 << 20

@@ -21,8 +21,8 @@ package final class FaceTable: @unchecked Sendable {
         var lastReceived: NIODeadline?
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
-        /// Over UDP: of a neighbour who came, if somebody else may have written that into its datagrams.
-        var forgeableHost: String?
+        /// Over UDP: whose address a neighbour who came has, if somebody else may have written that into its datagrams.
+        var forgeableNetwork: String?
         /// Over a UDP socket of its own: why that could not send.
         var problem: Failure?
         var isFlushPending = false
@@ -124,8 +124,8 @@ package final class FaceTable: @unchecked Sendable {
             closeIfStalled(entry)
             return false
         }
-        if let host = entry.forgeableHost,
-            !budget.spend(byteCount: wire.count, on: host, now: .now())
+        if let network = entry.forgeableNetwork,
+            !budget.spend(byteCount: wire.count, on: network, now: .now())
         {
             entries[face]?.traffic.packetsDropped += 1
             datagramCounters.withheld += 1
@@ -257,8 +257,9 @@ package final class FaceTable: @unchecked Sendable {
         nextFace += 1
         var entry = Entry(face: face, link: link, lastProgress: .now())
         if case .shared = link, let host = address.host, !AnswerBudget.isBeyondForgery(host) {
-            entry.forgeableHost = host
-            budget.add(host, now: .now())
+            let network = HostNetwork.key(of: host)
+            entry.forgeableNetwork = network
+            budget.add(network, now: .now())
         }
         entries[face.id] = entry
         logger.debug(
@@ -278,15 +279,15 @@ package final class FaceTable: @unchecked Sendable {
     func noteReceived(byteCount: Int, on face: FaceId) {
         entries[face]?.lastReceived = .now()
         entries[face]?.unansweredSince = nil
-        if let host = entries[face]?.forgeableHost {
-            budget.noteReceived(byteCount: byteCount, from: host)
+        if let network = entries[face]?.forgeableNetwork {
+            budget.noteReceived(byteCount: byteCount, from: network)
         }
     }
 
     func remove(_ face: FaceId, because failure: Failure?) {
         eventLoop.preconditionInEventLoop()
         guard let entry = entries.removeValue(forKey: face) else { return }
-        if let host = entry.forgeableHost { budget.remove(host) }
+        if let network = entry.forgeableNetwork { budget.remove(network) }
         if entry.face.direction == .incoming {
             admission.forget(entry.face.address)
         } else if entry.link.isDatagram, entry.lastReceived == nil {

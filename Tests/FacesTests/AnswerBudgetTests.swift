@@ -56,19 +56,19 @@ struct AnswerBudgetTests {
         payer.budget.add(Self.host, now: Self.start)
         payer.budget.add(Self.host, now: Self.start)
         payer.budget.add("192.0.2.2", now: Self.start)
-        #expect(payer.budget.hostCount == 2)
+        #expect(payer.budget.networkCount == 2)
         #expect(payer.spend(allowance))
         payer.budget.remove(Self.host)
         #expect(!payer.spend(1))
         #expect(payer.spend(allowance, on: "192.0.2.2"))
         payer.budget.remove(Self.host)
         payer.budget.remove("192.0.2.2")
-        #expect(payer.budget.hostCount == 0)
+        #expect(payer.budget.networkCount == 0)
         // Nobody there.
         payer.budget.noteReceived(byteCount: 1, from: Self.host)
         payer.budget.remove(Self.host)
         #expect(!payer.spend(1))
-        #expect(payer.budget.hostCount == 0)
+        #expect(payer.budget.networkCount == 0)
     }
 
     @Test func neverSendsMoreThanItSays() {
