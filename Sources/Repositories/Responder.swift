@@ -20,11 +20,14 @@ package struct Responder: Sendable {
     private let nodeKey: PrivateKey
     private let configuredTrust: @Sendable () -> [TrustEntry]
     private let recent = RecentObjects()
+    private let pointers = RecentPointers(lifetime: Responder.pointerReuseMilliseconds)
 
     /// A pointer is believed for as long as it takes to hear of a new version.
     private static let pointerLifetimeMilliseconds: UInt64 = 10_000
     /// Caches between keep it shorter, so that who asks again hears of a new version.
     private static let pointerCacheMilliseconds: UInt64 = 1_000
+    /// For so long one signature answers all who ask, who may be many, or one that floods.
+    private static let pointerReuseMilliseconds: UInt64 = 500
 
     /// - Parameter configuredTrust: what the settings file says at the moment, beside what the database has.
     package init(
@@ -96,7 +99,8 @@ package struct Responder: Sendable {
     private func pointer(of namespace: Name, now: UInt64) throws(Failure) -> DecodedPacket? {
         let row = try database.catalogs().first { $0.namespace == namespace && $0.isKept }
         guard let row else { return nil }
-        return try SignedContentObject.packet(
+        if let recent = pointers.pointer(of: namespace, to: row.object, now: now) { return recent }
+        let packet = try SignedContentObject.packet(
             ContentObject(
                 name: Catalog.name(in: namespace),
                 payload: row.object.bytes,
@@ -106,6 +110,8 @@ package struct Responder: Sendable {
             with: nodeKey,
             signatureTimeMilliseconds: now
         )
+        pointers.insert(packet, of: namespace, to: row.object, now: now)
+        return packet
     }
 
     /// The DER of this node's own key, of one that it trusts for anything, or of one that signs a catalog that

@@ -194,6 +194,25 @@ struct ResponderTests {
         #expect(try responder.answer(interest, now: Self.time) == nil)
     }
 
+    @Test func signsAPointerForAllWhoAskAtTheSameTime() async throws {
+        let (scene, responder) = try await scene()
+        let interest = Interest(name: Catalog.name(in: PublishingScene.namespace))
+        let first = try #require(try responder.answer(interest, now: Self.time))
+        // Each signature of this kind is another.
+        #expect(try responder.answer(interest, now: Self.time + 499) == first)
+        let second = try #require(try responder.answer(interest, now: Self.time + 500))
+        #expect(second != first)
+        // The clock was set back.
+        #expect(try responder.answer(interest, now: Self.time - 1) != second)
+        // A new version is told at once.
+        let before = try #require(try scene.database.catalogs().first).object
+        try await scene.publish(image)
+        let row = try #require(try scene.database.catalogs().first)
+        #expect(row.object != before)
+        let pointer = try #require(try object(responder, interest))
+        #expect(ObjectId(bytes: pointer.payload) == row.object)
+    }
+
     // MARK: Mirrors and keys
 
     @Test func pointsAtACatalogThatIsMirroredAndAtNoneThatIsFollowed() async throws {
