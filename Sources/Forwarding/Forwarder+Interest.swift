@@ -335,7 +335,9 @@ extension Forwarder {
         from face: FaceId
     ) -> [ForwarderAction] {
         let candidates = candidates(for: interest.name, hopLimit: hopLimit, excluding: face)
-        guard let next = candidates.faces.first else { return [] }
+        let byteCount = packet.wire.count
+        let next = candidates.faces.first { byteCount <= faces[$0]?.packetLimit ?? 0 }
+        guard let next else { return [] }
         counters.interestsForwarded += 1
         return [.sendInterest(packet, hopLimit: hopLimit, to: next)]
     }

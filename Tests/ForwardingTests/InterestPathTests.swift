@@ -151,6 +151,20 @@ import Testing
         #expect(scene.forwarder.pendingInterestCount == 0)
     }
 
+    @Test func sendsWhatExpectsNoAnswerToAHopThatCarriesIt() throws {
+        var scene = try scene()
+        let narrow = FaceId(5)
+        let long = "ccnx:/mycorp.com/" + String(repeating: "x", count: 200)
+        let packet = try Scene.interest(long, lifetime: 0)
+        scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
+        try scene.route("ccnx:/mycorp.com", to: narrow, cost: 0)
+        try scene.route("ccnx:/mycorp.com", to: Scene.upstream, cost: 9)
+        #expect(scene.receive(packet, from: Scene.consumer).interestsTo == [Scene.upstream])
+        #expect(scene.receive(packet, from: Scene.upstream).isEmpty)
+        let short = try Scene.interest(a, lifetime: 0)
+        #expect(scene.receive(short, from: Scene.consumer).interestsTo == [narrow])
+    }
+
     // MARK: Aggregation
 
     @Test func aggregatesASimilarInterestFromAnotherHop() throws {
