@@ -13,6 +13,9 @@ package struct FaceAdmission: Sendable {
     /// Whether neighbours over UDP that are silent make room for others.
     package var isCrowdedWithDatagrams: Bool { datagramCount >= settings.datagramFaceCount }
 
+    /// Whether neighbours that are idle make room for others.
+    package var isCrowded: Bool { count >= settings.faceCount }
+
     /// Of one network, so that the last quarter of all faces is left to others.
     private var networkLimit: Int { settings.faceCount - settings.faceCount / 4 }
 

@@ -35,6 +35,9 @@ package struct FaceSettings: Hashable, Sendable {
     package var idleMilliseconds: Int64 = 90_000
     /// The same while there are as many of them as may be.
     package var crowdedIdleMilliseconds: Int64 = 5_000
+    /// A neighbour who connected over TCP and says nothing for so long is closed while there are as many faces as may be.
+    /// A node that follows a catalog or reports its VMs is never as silent.
+    package var crowdedStreamIdleMilliseconds: Int64 = 120_000
     /// A neighbour asked over UDP from whom nothing came for so long has perhaps moved: its name is resolved
     /// anew.
     package var silenceMilliseconds: Int64 = 30_000

@@ -17,7 +17,8 @@ package final class FaceTable: @unchecked Sendable {
         let link: FaceLink
         var queuedByteCount = 0
         var lastProgress: NIODeadline
-        /// Over UDP: of a packet that came.
+        let upSince = NIODeadline.now()
+        /// Of a packet that came.
         var lastReceived: NIODeadline?
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
@@ -271,13 +272,13 @@ package final class FaceTable: @unchecked Sendable {
     }
 
     func received(_ packet: DecodedPacket, on face: FaceId) {
+        entries[face]?.lastReceived = .now()
         entries[face]?.traffic.noteReceived(byteCount: packet.wire.count)
         events?.received(packet, on: face)
     }
 
     /// Of a face over UDP.
     func noteReceived(byteCount: Int, on face: FaceId) {
-        entries[face]?.lastReceived = .now()
         entries[face]?.unansweredSince = nil
         if let network = entries[face]?.forgeableNetwork {
             budget.noteReceived(byteCount: byteCount, from: network)
@@ -327,7 +328,11 @@ package final class FaceTable: @unchecked Sendable {
         let now = NIODeadline.now()
         for entry in entries.values {
             if entry.queuedByteCount > 0 { closeIfStalled(entry) }
-            if entry.link.isDatagram { closeIfSilent(entry, now: now) }
+            if entry.link.isDatagram {
+                closeIfSilent(entry, now: now)
+            } else if admission.isCrowded {
+                closeIfIdle(entry, now: now)
+            }
             guard let since = entry.link.insideSince, since + patience < now else { continue }
             entry.link.fail(
                 Failure(.timedOut, "peer at \(entry.face.address) does not end its packet")
@@ -351,6 +356,15 @@ package final class FaceTable: @unchecked Sendable {
             guard let since = entry.unansweredSince, since + patience < now else { return }
             entry.link.fail(Failure(.timedOut, "nothing comes from \(entry.face.address)"))
         }
+    }
+
+    /// One that has nothing to say keeps another from asking. It comes back when it wants to.
+    private func closeIfIdle(_ entry: Entry, now: NIODeadline) {
+        let patience = TimeAmount.milliseconds(settings.crowdedStreamIdleMilliseconds)
+        guard entry.face.direction == .incoming, entry.face.scope == .remote,
+            (entry.lastReceived ?? entry.upSince) + patience < now
+        else { return }
+        entry.link.close()
     }
 
     private func flush(_ face: FaceId) {

@@ -287,6 +287,26 @@ import Testing
         await node.table.shutDown()
     }
 
+    @Test func idlePeersMakeRoomWhenThereAreAsManyAsMayBe() async throws {
+        let node = TestNode {
+            $0.faceCount = 2
+            $0.crowdedStreamIdleMilliseconds = 10
+        }
+        let address = try await node.table.listen(on: anyPort)
+        let first = try await RawPeer(to: address)
+        await node.events.waitForUps(1)
+        // There is room: whoever says nothing is left alone.
+        try await Task.sleep(for: .milliseconds(1_500))
+        #expect(node.events.downKinds.isEmpty)
+        _ = try await RawPeer(to: address)
+        try await first.channel.closeFuture.get()
+        await node.events.waitForDowns(1)
+        #expect(node.events.downKinds.first == .some(nil))
+        _ = try await RawPeer(to: address)
+        await node.events.waitForUps(3)
+        await node.table.shutDown()
+    }
+
     @Test func connectsWhateverNumberOfPeersHasConnected() async throws {
         let server = TestNode()
         let node = TestNode { $0.faceCount = 1 }
