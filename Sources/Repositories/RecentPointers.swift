@@ -2,7 +2,7 @@ internal import CCNx
 internal import Store
 internal import Synchronization
 
-/// Pointers to catalogs that were signed a moment ago: a signature takes a thousand times as long as to ask for one.
+/// Pointers to catalogs that were signed a moment ago: a signature takes far longer than to ask for one.
 ///
 /// Concurrency: any thread. Two that ask at once may both sign.
 final class RecentPointers: Sendable {
