@@ -71,7 +71,6 @@ struct NeighbourAnnouncementTests {
         Name(segments: Array(name().segments.dropLast())),
         name().appending([.name("more")]),
         Name(segments: name().segments.dropLast() + [.chunk(9_695)]),
-        Name(segments: []),
     ]
 
     @Test(arguments: otherNames)

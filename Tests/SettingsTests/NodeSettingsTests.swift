@@ -329,7 +329,7 @@ struct NodeSettingsTests {
     func aNearMissIsGuessed(yaml: String, guess: String) async {
         let refused = await failure { try settings(yaml) }
         let keys =
-            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, mirrors, catalogs, faces, "
+            "state, cache, transit-cache, vm-store, mount, listen, routes, peers, discover, mirrors, catalogs, faces, "
             + "accept-publish, accept-management, node-name, trust, log-level"
         #expect(refused?.hint == "\(guess)the keys are \(keys)")
     }
