@@ -79,6 +79,12 @@ extension FetchScheduler {
         asks[serial]?.state = .paused
         let label = sourcesById[id]?.label ?? ""
         switch code {
+        case .mtuTooLarge where cutting?.chunkPrefix(name) != nil:
+            sourcesById[id]?.noteTooLarge()
+            asks[serial]?.isRepeated = true
+            // The same one again, in chunks.
+            asks[serial]?.tried.remove(id)
+            assign(serial, now: now)
         case .noRoute, .hopLimitExceeded, .mtuTooLarge:
             if code == .mtuTooLarge {
                 asks[serial]?.problem = Failure(

@@ -2,7 +2,8 @@ package import CCNx
 internal import Failures
 internal import Forwarding
 
-/// Objects from sources whose packets are small: an ask for such an object, once it is its turn, becomes
+/// Objects from sources whose packets are small, or that say so of somebody behind them (Interest Return "MTU too
+/// large"): an ask for such an object, once it is its turn, becomes
 /// asks for its chunks, all of one source. Each is sent again by itself when it does not come, and counts in
 /// the source's window. When the source fails, all of them end, and the object is asked of the next, whole or
 /// in chunks.
@@ -79,7 +80,7 @@ extension FetchScheduler {
 
     /// - Returns: false if the object is asked for as a whole.
     mutating func beginChunks(_ serial: UInt64, _ ask: Ask, of id: SourceId) -> Bool {
-        guard let cutting, let source = sourcesById[id], source.isDatagram,
+        guard let cutting, let source = sourcesById[id], source.takesChunks,
             let prefix = cutting.chunkPrefix(ask.name)
         else { return false }
         asks[serial]?.state = .assembling(id)

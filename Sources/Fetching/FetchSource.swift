@@ -24,8 +24,10 @@ package struct FetchSource: Sendable {
     /// How messages call it: its address.
     package let label: String
     package private(set) var kind: Kind
-    /// Its packets are small, and may be lost: it is asked for objects in chunks.
+    /// Its packets are small, and may be lost.
     let isDatagram: Bool
+    /// It is asked for so many objects more in chunks, since packets of somebody behind it are small.
+    private var chunkedObjectsLeft = 0
     /// Nil while it is down.
     package internal(set) var face: FaceId?
     var window: SourceWindow
@@ -34,6 +36,8 @@ package struct FetchSource: Sendable {
     var chunkLanes = FetchLanes()
     /// Of the last object that came.
     private var lastChunkCount = 1
+    /// After an object was too large, until a whole one is tried again: what is asked for may go another way by then.
+    private static let chunkedObjects = 64
     /// Not asked before this time.
     var benchedUntil: UInt64 = 0
     private var isBenchedForWrongBytes = false
@@ -77,6 +81,8 @@ package struct FetchSource: Sendable {
     }
 
     package var isUp: Bool { face != nil }
+    /// It is asked for objects in chunks.
+    var takesChunks: Bool { isDatagram || chunkedObjectsLeft > 0 }
     package func isBenched(at now: UInt64) -> Bool { benchedUntil > now }
     /// Milliseconds.
     package func benchLeft(at now: UInt64) -> Int { Int(max(benchedUntil, now) - now) }
@@ -121,6 +127,7 @@ package struct FetchSource: Sendable {
     /// All of its chunks have come, and are right.
     mutating func noteWholeObject(chunkCount: Int) {
         lastChunkCount = chunkCount
+        chunkedObjectsLeft = max(0, chunkedObjectsLeft - 1)
         noteWhole()
     }
 
@@ -166,9 +173,13 @@ package struct FetchSource: Sendable {
         return true
     }
 
-    /// A new face may have an end to silence; whoever lied is the same.
+    /// An object was too large for the way to it.
+    mutating func noteTooLarge() { chunkedObjectsLeft = Self.chunkedObjects }
+
+    /// A new face may have an end to silence, and another way behind it; whoever lied is the same.
     mutating func noteFace(_ face: FaceId) {
         self.face = face
+        chunkedObjectsLeft = 0
         if !isBenchedForWrongBytes { benchedUntil = 0 }
     }
 

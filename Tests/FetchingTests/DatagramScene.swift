@@ -8,6 +8,8 @@ import TestSupport
 struct DatagramScene {
     struct Source {
         var isDatagram = true
+        /// There are datagrams behind it: it gives back what is asked for whole.
+        var isBeforeDatagrams = false
         var isPeer = false
         var hasObject: @Sendable (Int) -> Bool = { _ in true }
         /// Of packets each way, in percent.
@@ -22,7 +24,7 @@ struct DatagramScene {
 
     private enum Packet {
         case object(Name, [UInt8], last: UInt64?)
-        case back(Name)
+        case back(Name, ReturnCode)
     }
 
     static let chunkSize = 100
@@ -177,12 +179,12 @@ struct DatagramScene {
     private mutating func answer(to name: Name, of source: Source) -> Packet {
         let number = Self.number(in: name)
         var bytes = Self.bytes(of: number)
-        guard source.hasObject(number) else { return .back(name) }
+        guard source.hasObject(number) else { return .back(name, .noRoute) }
+        if source.isBeforeDatagrams, name.chunkNumber() == nil { return .back(name, .mtuTooLarge) }
         var last: UInt64?
-        if source.isDatagram {
-            let chunk = Int(name.chunkNumber() ?? 0)
+        if let chunk = name.chunkNumber().map({ Int($0) }) {
             let count = (bytes.count + Self.chunkSize - 1) / Self.chunkSize
-            guard chunk < count else { return .back(name) }
+            guard chunk < count else { return .back(name, .noRoute) }
             bytes = Array(bytes.dropFirst(chunk * Self.chunkSize).prefix(Self.chunkSize))
             last = UInt64(count - 1)
         }
@@ -195,10 +197,10 @@ struct DatagramScene {
     private mutating func arrive(_ packet: Packet, from source: Int) {
         let face = FaceId(UInt64(source))
         switch packet {
-        case .back(let name):
-            carryOut(scheduler.returned(name, .noRoute, from: face, now: now))
+        case .back(let name, let code):
+            carryOut(scheduler.returned(name, code, from: face, now: now))
         case .object(let name, let bytes, let last):
-            guard sources[source]?.isDatagram != true else {
+            guard name.chunkNumber() == nil else {
                 return carryOut(
                     scheduler.answeredChunk(name, bytes, last: last, from: face, now: now)
                 )

@@ -242,6 +242,39 @@ import Testing
         #expect(isAtRest(scene))
     }
 
+    @Test func asksInChunksWhereWholeObjectsAreTooLargeForSomebodyBehind() {
+        var scene = Scene([1: .init(isDatagram: false, isBeforeDatagrams: true)], seed: 1)
+        scene.want(3)
+        scene.pass(100)
+        #expect(scene.delivered == 1)
+        #expect(scene.sentNames[1]?.first == FetchScene.name(3))
+        #expect(scene.sentNames[1]?.count == 1 + chunks(of: 3))
+        // It is known now, as long as its face is the same, and for 64 objects.
+        scene.want(4)
+        scene.pass(100)
+        #expect(scene.delivered == 2)
+        #expect(scene.sentNames[1]?.contains(FetchScene.name(4)) == false)
+        scene.sources[1]?.isBeforeDatagrams = false
+        for number in 100..<170 {
+            scene.want(number)
+            scene.pass(100)
+        }
+        #expect(scene.delivered == 72)
+        #expect(scene.sentNames[1]?.last == FetchScene.name(169))
+        scene.sources[1]?.isBeforeDatagrams = true
+        scene.want(170)
+        scene.pass(100)
+        scene.down(1)
+        scene.sources[1]?.isBeforeDatagrams = false
+        scene.up(1)
+        scene.want(5)
+        scene.pass(100)
+        #expect(scene.delivered == 74)
+        #expect(scene.sentNames[1]?.last == FetchScene.name(5))
+        #expect(scene.scheduler.sources[1]?.counters.misses == 0)
+        #expect(isAtRest(scene))
+    }
+
     // MARK: Chunks from whom nobody asked here
 
     @Test func aChunkThatAnotherAnswersIsAnswered() {
