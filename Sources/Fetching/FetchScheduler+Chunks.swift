@@ -3,10 +3,9 @@ internal import Failures
 internal import Forwarding
 
 /// Objects from sources whose packets are small, or that say so of somebody behind them (Interest Return "MTU too
-/// large"): an ask for such an object, once it is its turn, becomes
-/// asks for its chunks, all of one source. Each is sent again by itself when it does not come, and counts in
-/// the source's window. When the source fails, all of them end, and the object is asked of the next, whole or
-/// in chunks.
+/// large"): an ask for such an object, once it is its turn, becomes asks for its chunks, all of one source. Each is sent
+/// again by itself when it does not come, and counts in the source's window. When the source fails, all of them end, and
+/// the object is asked of the next, whole or in chunks.
 extension FetchScheduler {
     /// An object of which chunks are asked for.
     struct Assembling {

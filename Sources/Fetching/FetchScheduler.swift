@@ -170,6 +170,12 @@ extension FetchScheduler {
         return takeActions()
     }
 
+    /// Whoever wants it waits longer than they said.
+    package mutating func prolong(_ name: Name, until deadline: UInt64) {
+        guard let serial = serialOfName[name], let ask = asks[serial] else { return }
+        asks[serial]?.deadline = max(ask.deadline, deadline)
+    }
+
     private mutating func promote(_ serial: UInt64, to lane: FetchLane, now: UInt64) {
         guard let ask = asks[serial], lane < ask.lane else { return }
         asks[serial]?.lane = lane

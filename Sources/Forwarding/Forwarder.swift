@@ -91,6 +91,12 @@ package struct Forwarder {
         fib.nextHops(for: name)
     }
 
+    /// Bytes of the largest answer that anybody who waits for such an Interest takes; 0 if nobody waits.
+    package func largestAnswer(to interest: Interest) -> Int {
+        let origins = pit.serial(of: InterestKey(interest)).flatMap { pit[$0]?.origins }
+        return origins?.compactMap { faces[$0.face]?.packetLimit }.max() ?? 0
+    }
+
     // MARK: Packets and time
 
     package mutating func receive(

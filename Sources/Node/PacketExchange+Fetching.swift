@@ -31,7 +31,7 @@ struct OwnRequests {
 
 extension ObjectCutting {
     /// Objects by their ids, for faces over UDP.
-    fileprivate static let datagrams = ObjectCutting(
+    static let datagrams = ObjectCutting(
         chunkSize: ObjectName.datagramChunkSize,
         chunkCountLimit: ObjectName.streamChunkSize / ObjectName.datagramChunkSize,
         chunkPrefix: { name in
@@ -126,7 +126,7 @@ extension PacketExchange {
         gate.execute { self.carryOut(self.own.scheduler.hasten(name, now: self.now)) }
     }
 
-    private func want(
+    func want(
         _ wanted: FetchScheduler.Wanted,
         _ payload: [UInt8]?,
         _ completion: @escaping OwnRequests.Completion

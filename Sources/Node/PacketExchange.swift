@@ -27,7 +27,7 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     let logger: Logger
     /// Whom to ask; see PacketExchange+Routes.
     let routes: Routes
-    private let settings: FaceSettings
+    let settings: FaceSettings
     /// Nil: neighbours are not looked for.
     private let discoverySettings: DiscoverySettings?
     private var discovery: Discovery?
@@ -36,6 +36,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
     private var responder: Responder?
     /// This node's own requests; see PacketExchange+Fetching.
     var own = OwnRequests()
+    /// See PacketExchange+Passing.
+    var passing = PassingObjects()
     var sourceIds: [FaceAddress: FetchScheduler.SourceId] = [:]
     private var nextSource: FetchScheduler.SourceId = 0
     /// Answer what is neither an object nor a pointer.
@@ -277,6 +279,8 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
             case .cache(let packet):
                 // What this node asked for is kept by the one who asked, where it belongs on disk.
                 if Self.areForOthersOnly(actions) { transit?.offer(packet) }
+            case .sendInterest(let packet, _, let hop) where isForChunks(packet, to: hop):
+                fetchInChunks(packet, from: hop)
             case .sendInterest(_, _, let face), .sendContentObject(_, let face),
                 .sendInterestReturn(_, _, let face):
                 if let wire = action.wire { table?.send(wire, on: face) }

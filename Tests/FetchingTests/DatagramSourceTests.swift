@@ -226,6 +226,17 @@ import Testing
         #expect(isAtRest(scene))
     }
 
+    @Test func waitsLongerForWhatIsAskedForOnceMore() {
+        var scene = Scene([1: .init(loss: 100)], seed: 4)
+        scene.want(3, patience: 300)
+        scene.pass(200)
+        scene.scheduler.prolong(FetchScene.name(3), until: scene.now + 300)
+        scene.pass(299)
+        #expect(scene.outcomes.isEmpty)
+        scene.pass(1)
+        #expect(scene.outcomes == [1: [.timedOut]])
+    }
+
     @Test func goesOnWithWhatCameBeforeItsFaceWasLost() {
         var scene = Scene([1: .init(delay: 10...10)], seed: 1)
         scene.want(3)

@@ -128,6 +128,19 @@ import Testing
         #expect(scene.forwarder.isAtRest)
     }
 
+    @Test func mayBeAsLargeAsTheWidestOfThoseWhoWait() throws {
+        var scene = try scene()
+        let narrow = FaceId(5)
+        scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
+        let packet = try Scene.interest(a)
+        guard case .interest(let interest) = packet.packet else { return }
+        #expect(scene.forwarder.largestAnswer(to: interest) == 0)
+        _ = scene.receive(packet, from: narrow)
+        #expect(scene.forwarder.largestAnswer(to: interest) == 200)
+        _ = scene.receive(packet, from: Scene.consumer)
+        #expect(scene.forwarder.largestAnswer(to: interest) == PacketFraming.maximumPacketLength)
+    }
+
     @Test func isGivenBackToFacesThatDoNotCarrySoLargeAPacket() throws {
         var scene = try scene()
         let narrow = FaceId(5)

@@ -123,12 +123,13 @@ final class TestNode: Sendable {
     func publish(
         _ image: SparseImage,
         at repository: FaceAddress? = nil,
-        withKeyOf owner: TestNode? = nil
+        withKeyOf owner: TestNode? = nil,
+        segmentSize: Int = 4096
     ) async throws -> PublishReport {
         let path = "\(folder.path)/image.raw"
         try? FileTree.remove(path)
         try image.write(to: path)
-        var publication = try Self.publication(path: path)
+        var publication = try Self.publication(path: path, segmentSize: segmentSize)
         publication.repository = repository?.description
         publication.repositoryKey = owner?.operations.homes.nodeKey.publicKey.keyId.digest.hex
         let response = try await perform(.publish(publication), session: TestSession())
@@ -138,13 +139,16 @@ final class TestNode: Sendable {
         return report
     }
 
-    static func publication(path: String?) throws -> ControlRequest.Publication {
+    static func publication(
+        path: String?,
+        segmentSize: Int = 4096
+    ) throws -> ControlRequest.Publication {
         ControlRequest.Publication(
             template: template,
             disks: [.init(name: "disk0", path: path, format: "raw")],
             properties: [:],
             files: [],
-            segmentSize: 4096,
+            segmentSize: segmentSize,
             isDryRun: false,
             publicKeyPEM: String(
                 decoding: try publisherKey.get().publicKey.pem(),
