@@ -18,15 +18,24 @@ extension NodeOperations {
                 _ = catalogProblems.withLock { $0.removeValue(forKey: gone) }
             }
             for namespace in namespaces where followers[namespace] == nil {
-                followers[namespace] = Task {
-                    while !Task.isCancelled {
-                        await followCatalog(of: namespace)
-                        try? await Task.sleep(for: interval)
-                    }
-                }
+                followers[namespace] = Task { await follow(namespace, every: interval) }
             }
         }
         for follower in followers.values { follower.cancel() }
+    }
+
+    private func follow(_ namespace: Name, every interval: Duration) async {
+        let manifests = ManifestsAhead(
+            of: namespace,
+            store: homes.store,
+            templates: homes.templates
+        )
+        while !Task.isCancelled {
+            await followCatalog(of: namespace)
+            manifests.begin()
+            try? await Task.sleep(for: interval)
+        }
+        manifests.cancel()
     }
 
     /// Takes routes, peers and trust out of the settings, read anew at each element of `requests`, and leaves

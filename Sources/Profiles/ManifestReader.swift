@@ -44,7 +44,7 @@ package final class ManifestReader: Sendable {
     /// Gets leaves into the store, some at once.
     ///
     /// - Returns: false if one cannot be had.
-    func fetchLeaves(_ indices: Range<Int>, atOnce count: Int) async -> Bool {
+    package func fetchLeaves(_ indices: Range<Int>, atOnce count: Int) async -> Bool {
         for start in stride(from: indices.lowerBound, to: indices.upperBound, by: count) {
             let isComplete = await withTaskGroup { group in
                 for index in start..<min(start + count, indices.upperBound) {
