@@ -216,10 +216,6 @@ extension SegmentImage {
 
     package func synchronize() throws(Failure) { try file.synchronizeData() }
 
-    package func allocatedByteCount() throws(Failure) -> Int {
-        try file.status().allocatedByteCount
-    }
-
     /// The positions that have data in the file, in order; what `--rebuild` has to look at.
     func positionsWithData() throws(Failure) -> [Int] {
         var positions: [Int] = []

@@ -5,10 +5,10 @@ internal import Synchronization
 ///
 /// Their places on a disk are not known, so images are filled from their first position on, one image for
 /// each size of segment at a time, and removed whole, the oldest first, when there are more bytes than the
-/// limit. It lies beside the cache and not in it: however much passes, nothing that was fetched for readers
+/// limit. A node that starts goes on with the last image of each size. It lies beside the cache and not in it: however much passes, nothing that was fetched for readers
 /// of this node is evicted for it.
 ///
-/// Invariant: a position is filled once, and no number of an image is used again in a run, so that whoever
+/// Invariant: a position is filled once, by whichever run, and no number of an image is used again in a run, so that whoever
 /// remembers a place finds its segment or nothing there.
 ///
 /// Concurrency: any thread. `filling` is held by one who fills or removes; who reads does not take it.
@@ -24,6 +24,8 @@ package final class TransitStore: Sendable {
     package static let segmentSizes: Set<Int> = [4 << 10, 8 << 10, 16 << 10, 32 << 10]
     /// Images that the limit is divided into: how much goes at once.
     private static let imageCount = 16
+    /// Image files at most, each of which may be open. Full ones are about twice ``imageCount`` at most.
+    private static let fileLimit = 64
 
     private struct Filling {
         /// Bytes of each image, by its number; nil until it was looked at what is there.
@@ -129,20 +131,34 @@ extension TransitStore {
 
     private func makeRoom(for byteCount: Int, _ filling: inout Filling) throws(Failure) {
         try look(&filling)
-        while filling.byteCount + byteCount > limit {
+        while filling.byteCount + byteCount > limit
+            || filling.byteCounts.map({ $0.count > Self.fileLimit }) ?? false
+        {
             guard try removeOldest(&filling) != nil else { return }
         }
     }
 
-    /// Images of earlier runs are not filled further: which positions were used is not known.
+    /// What earlier runs left; the last image of each size is filled further.
     private func look(_ filling: inout Filling) throws(Failure) {
         guard filling.byteCounts == nil else { return }
         var byteCounts: [Int: Int] = [:]
-        for number in try content.imageNumbers() {
-            byteCounts[number] = try content.image(number).allocatedByteCount()
+        var last: [Int: ContentStore.ImageFile] = [:]
+        for file in try content.imageFiles() {
+            byteCounts[file.number] = file.allocatedByteCount
+            last[file.segmentSize] = file
         }
-        filling.byteCounts = byteCounts
+        for (size, file) in last where Self.segmentSizes.contains(size) {
+            let next = try content.endPosition(of: file)
+            guard hasRoom(at: next, size) else { continue }
+            filling.current[size] = (image: try content.image(file.number), next: next)
+        }
         filling.lastNumber = byteCounts.keys.max() ?? 0
+        filling.byteCounts = byteCounts
+    }
+
+    /// Whether an image has a place for a segment at this position.
+    private func hasRoom(at position: Int, _ size: Int) -> Bool {
+        (position + 1) * size <= max(limit / Self.imageCount, size)
     }
 
     private func write(
@@ -165,9 +181,7 @@ extension TransitStore {
         // Whatever becomes of this write, the position is used.
         filling.current[size]?.next = position + 1
         filling.byteCounts?[image.number, default: 0] += size
-        if (position + 2) * size > max(limit / Self.imageCount, size) {
-            filling.current[size] = nil
-        }
+        if !hasRoom(at: position + 1, size) { filling.current[size] = nil }
         try content.keep([(id, bytes, at: position)], of: image)
         keptSegments.add(1, ordering: .relaxed)
     }

@@ -168,14 +168,14 @@ import Testing
         let ids = segments.map { ObjectId(of: $0) }
         let image = try StoreScene.publish(segments, in: store)
         try image.synchronize()
-        let before = try image.allocatedByteCount()
+        let before = try store.usage().imageByteCount
         let freed = try store.free(
             (16..<48).map {
                 (id: ids[$0], place: SegmentPlace(image: image.number, position: $0))
             }
         )
         #expect(freed == 32 * 4096)
-        #expect(try image.allocatedByteCount() <= before - 32 * 4096)
+        #expect(try store.usage().imageByteCount <= before - 32 * 4096)
         #expect(try store.places(of: ids).filter { $0 == nil }.count == 32)
         for position in [0, 15, 48, 63] {
             #expect(try store.segment(ids[position]) == segments[position])

@@ -65,6 +65,56 @@ import Testing
         for bytes in second { #expect(store.segment(ObjectId(of: bytes)) == bytes) }
     }
 
+    /// However often the node is started: each file may be open.
+    @Test mutating func fillsTheImagesOfEarlierRuns() throws {
+        let folder = try TemporaryFolder()
+        let limit = 640 * Self.size
+        var all: [[UInt8]] = []
+        for _ in 0..<20 {
+            let some = segments(1) + segments(1, size: 8_192)
+            try keep(some, in: try store(folder, limit: limit))
+            all += some
+        }
+        let last = try store(folder, limit: limit)
+        for bytes in all { #expect(last.segment(ObjectId(of: bytes)) == bytes) }
+        #expect(try FileTree.names(in: "\(folder.path)/transit/images").count == 2)
+        // One that is full is left as it is.
+        try keep(segments(41), in: last)
+        #expect(try FileTree.names(in: "\(folder.path)/transit/images").count == 3)
+        for bytes in all { #expect(last.segment(ObjectId(of: bytes)) == bytes) }
+    }
+
+    /// After a power cut the index may know more than the file has.
+    @Test mutating func usesNoPositionAgain() throws {
+        let folder = try TemporaryFolder()
+        let lost = segments(3)
+        do { try keep(lost, in: try store(folder, limit: 1 << 20)) }
+        try File("\(folder.path)/transit/images/000001-4096.img", .readWrite).truncate(to: 0)
+        let store = try store(folder, limit: 1 << 20)
+        let next = segments(3)
+        try keep(next, in: store)
+        for bytes in lost { #expect(store.segment(ObjectId(of: bytes)) == nil) }
+        for bytes in next { #expect(store.segment(ObjectId(of: bytes)) == bytes) }
+    }
+
+    /// As versions left them that began new ones at each start.
+    @Test mutating func givesUpWhatIsInTooManyFiles() throws {
+        let folder = try TemporaryFolder()
+        let limit = 100 * 32_768
+        do {
+            let many = try ContentStore(directory: "\(folder.path)/transit")
+            for bytes in segments(100) {
+                let image = try many.makeImage(segmentSize: Self.size)
+                try many.keep([(ObjectId(of: bytes), bytes, at: 60)], of: image)
+            }
+        }
+        let store = try store(folder, limit: limit)
+        let bytes = segments(1)[0]
+        try store.keep(bytes, id: ObjectId(of: bytes))
+        #expect(store.segment(ObjectId(of: bytes)) == bytes)
+        #expect(try FileTree.names(in: "\(folder.path)/transit/images").count <= 65)
+    }
+
     /// Who remembers a place finds its segment there, or nothing.
     @Test mutating func neverShowsAnotherSegmentAtAPlace() async throws {
         let folder = try TemporaryFolder()

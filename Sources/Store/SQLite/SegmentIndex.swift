@@ -112,6 +112,17 @@ struct SegmentIndex: Sendable {
         }
     }
 
+    /// The position behind the last one in an image that a segment lies at. Looks at all segments.
+    func endPosition(ofImage number: Int) throws(Failure) -> Int {
+        try database.read { db in
+            try Int.fetchOne(
+                db,
+                sql: "SELECT MAX(position) + 1 FROM segment WHERE image = ?",
+                arguments: [number]
+            ) ?? 0
+        }
+    }
+
     /// Forgets all segments of an image, on disk when this returns.
     func removeSegments(ofImage number: Int) throws(Failure) {
         try database.write(durably: true) { db in
