@@ -28,6 +28,7 @@ final class ManagementReceiver: InterestAnswerer {
     let nodeKey: PrivateKey
     let nodeName: Name?
     private let isAccepting: Bool
+    private let work: WorkForOthers
     private let logger: Logger
     private let sessions = Mutex<[ObjectId: Entry]>([:])
 
@@ -53,6 +54,7 @@ final class ManagementReceiver: InterestAnswerer {
         exchange: PacketExchange,
         book: NodeBook,
         configuration: NodeConfiguration,
+        work: WorkForOthers,
         logger: Logger,
         perform: @escaping Perform
     ) {
@@ -63,6 +65,7 @@ final class ManagementReceiver: InterestAnswerer {
         self.book = book
         nodeName = configuration.nodeName
         isAccepting = configuration.acceptsManagement
+        self.work = work
         self.logger = logger
         self.perform = perform
     }
@@ -165,6 +168,7 @@ final class ManagementReceiver: InterestAnswerer {
     }
 
     private func begin(_ checked: CheckedRequest) throws(Failure) -> [UInt8] {
+        if work.isCancelled { throw Self.ending }
         let session = ManagementSession()
         // Asked twice before the first was answered: one of them carries it out.
         if let known = try admit(session, checked.id) { return try known.reply() }
@@ -186,8 +190,18 @@ final class ManagementReceiver: InterestAnswerer {
             sessions.withLock { $0[checked.id] = nil }
             throw error
         }
-        Task { await self.run(checked, session) }
+        let hasBegun = work.begin { await self.run(checked, session) }
+        // It was noted, so nobody will carry it out.
+        if !hasBegun { session.finish(.failure(Self.ending)) }
         return try session.reply()
+    }
+
+    private static var ending: Failure {
+        Failure(
+            .unavailable,
+            "the node ends, and does nothing more for others",
+            hint: "ask again when it runs"
+        )
     }
 
     /// - Returns: the session that is there already.

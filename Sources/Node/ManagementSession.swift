@@ -66,34 +66,44 @@ final class ManagementSession: ControlSession {
         _ object: ContentObject,
         signatureTimeMilliseconds: UInt64
     ) async throws(Failure) -> [UInt8] {
-        let result = await withCheckedContinuation { continuation in
-            let number = state.withLock { state in
-                state.draftCount += 1
-                state.draft = ManagementReply.Draft(
-                    number: state.draftCount,
-                    name: object.name?.uri ?? "",
-                    payload: object.payload,
-                    timeMilliseconds: signatureTimeMilliseconds
-                )
-                state.waiter = continuation
-                return state.draftCount
-            }
-            Task {
-                try? await Task.sleep(for: Self.signaturePatience)
-                self.take(
-                    .failure(
-                        Failure(
-                            .timedOut,
-                            "the sender of the request has not signed within "
-                                + "\(Self.signaturePatience.components.seconds) s"
-                        )
-                    ),
-                    for: number
-                )
-            }
+        let number = state.withLock { state in
+            state.draftCount += 1
+            return state.draftCount
         }
-        return try result.get()
+        let draft = ManagementReply.Draft(
+            number: number,
+            name: object.name?.uri ?? "",
+            payload: object.payload,
+            timeMilliseconds: signatureTimeMilliseconds
+        )
+        let timeOut = Task {
+            try await Task.sleep(for: Self.signaturePatience)
+            self.take(.failure(Self.unsigned), for: number)
+        }
+        defer { timeOut.cancel() }
+        return try await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock { state in
+                    state.draft = draft
+                    state.waiter = continuation
+                }
+                // Cancelled before there was anybody to tell.
+                if Task.isCancelled { take(.failure(Self.ending), for: number) }
+            }
+        } onCancel: {
+            take(.failure(Self.ending), for: number)
+        }.get()
     }
+
+    private static var unsigned: Failure {
+        Failure(
+            .timedOut,
+            "the sender of the request has not signed within "
+                + "\(signaturePatience.components.seconds) s"
+        )
+    }
+
+    private static var ending: Failure { Failure(.cancelled, "the node ends") }
 
     /// What the sender says to a draft; nothing if it is about another one.
     func take(_ signature: ManagementPayload.Signature) {

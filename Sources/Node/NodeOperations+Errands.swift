@@ -18,6 +18,7 @@ extension NodeOperations {
             exchange: exchange,
             book: nodeBook,
             configuration: configuration,
+            work: workForOthers,
             logger: logger
         ) { [weak self] (request, session) async throws(Failure) in
             guard let self else { throw Failure(.cancelled, "the node ends") }

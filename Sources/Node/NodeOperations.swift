@@ -33,6 +33,8 @@ package final class NodeOperations: Sendable {
     /// Held while the set of pins changes.
     let pinning = Mutex<Void>(())
     let mirroring = Mirroring()
+    /// Cancelled when the node ends, and then awaited for a while: before the homes are given back.
+    let workForOthers = WorkForOthers()
 
     init(
         _ configuration: NodeConfiguration,
@@ -232,6 +234,7 @@ package final class NodeOperations: Sendable {
             exchange: exchange,
             nodeKey: homes.nodeKey,
             isAccepting: configuration.acceptsPublishing,
+            work: workForOthers,
             logger: logger
         ) { [weak self] in await self?.freeWhatFilledTheDisk() }
     }

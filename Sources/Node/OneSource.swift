@@ -15,7 +15,8 @@ struct OneSource: ContentSource {
     var givesCheckedBytes: Bool { true }
 
     func object(_ request: ObjectRequest) async throws(Failure) -> [UInt8] {
-        try await exchange.fetch(
+        if Task.isCancelled { throw Failure(.cancelled, "nobody waits for it any more") }
+        return try await exchange.fetch(
             ObjectName(request).name,
             lane: .hydration,
             patience: patience,

@@ -21,6 +21,7 @@ final class PublishReceiver: InterestAnswerer {
     private let exchange: PacketExchange
     private let nodeKey: PrivateKey
     private let isAccepting: Bool
+    private let work: WorkForOthers
     private let logger: Logger
     /// What a full disk calls for, once a session has ended with it.
     private let freeSpace: @Sendable () async -> Void
@@ -52,6 +53,7 @@ final class PublishReceiver: InterestAnswerer {
         exchange: PacketExchange,
         nodeKey: PrivateKey,
         isAccepting: Bool,
+        work: WorkForOthers,
         logger: Logger,
         freeSpace: @escaping @Sendable () async -> Void
     ) {
@@ -59,6 +61,7 @@ final class PublishReceiver: InterestAnswerer {
         self.exchange = exchange
         self.nodeKey = nodeKey
         self.isAccepting = isAccepting
+        self.work = work
         self.logger = logger
         self.freeSpace = freeSpace
     }
@@ -168,7 +171,10 @@ final class PublishReceiver: InterestAnswerer {
             return nil
         }
         if let already { return already }
-        Task { await self.run(version, face, progress) }
+        guard work.begin({ [progress] in await self.run(version, face, progress) }) else {
+            sessions.withLock { $0[version.id] = nil }
+            throw Failure(.unavailable, "the repository ends")
+        }
         return reply
     }
 

@@ -237,6 +237,30 @@ struct ManagingTests {
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func aNodeThatEndsBeginsNothingMore() async throws {
+        let pair = try await Pair()
+        let operations = pair.repository.operations
+        operations.workForOthers.cancel()
+        let signed = try signed()
+        let receiver = operations.managementReceiver()
+        #expect(refusal(try reply(receiver, to: try interest(signed))) == .unavailable)
+        // Nor does it count as carried out when it is asked for again.
+        let isNew = try operations.homes.database.noteManagementRequest(
+            ObjectId(of: signed),
+            now: WallClock.seconds,
+            memory: ManagementRequest.memory,
+            limit: ManagementRequest.memoryLimit
+        )
+        #expect(isNew)
+        guard case .templates(let found) = try await pair.repository.perform(.listTemplates) else {
+            Issue.record("the listing is something else")
+            return
+        }
+        #expect(found.map(\.tags) == [[:]])
+        await pair.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func aRequestIsRefusedThatIsOldOrNotWhatItsNameSays() async throws {
         let pair = try await Pair()
         let receiver = pair.repository.operations.managementReceiver()
