@@ -70,14 +70,16 @@ extension NodeOperations {
         return try answer(try await remote.perform(errand), to: errand)
     }
 
-    /// Asks one after the other until somebody knows the target. It is the same request each time, so a node
-    /// that several of them lead to carries it out once.
+    /// Asks one after the other until somebody knows the target and takes the request. It is the same request
+    /// each time, so a node that several of them lead to carries it out once; and where it has begun nobody else
+    /// is asked.
     private func send(
         _ errand: SignedErrand,
         to places: [FaceAddress],
         _ session: any ControlSession
     ) async throws(Failure) -> ControlResponse {
-        var last = RemoteNode.Outcome.unknownTarget
+        var refusals: [Failure] = []
+        var silences: [Failure] = []
         let signers = try signers(of: errand)
         for place in places {
             let outcome = try await exchange.withSource(at: place) { (source) throws(Failure) in
@@ -89,14 +91,24 @@ extension NodeOperations {
                     signers: signers
                 ).perform(errand)
             }
-            switch (outcome, last) {
-            case (.done, _): return try answer(outcome, to: errand)
-            // That one could not be asked says more than that others do not know.
-            case (.unknownTarget, .silent): break
-            default: last = outcome
+            switch outcome {
+            case .done(let response): return response
+            case .refused(let refusal): refusals.append(refusal)
+            case .silent(let silence): silences.append(silence)
+            case .unknownTarget: break
             }
         }
-        return try answer(last, to: errand)
+        guard let refusal = refusals.first else {
+            // That one could not be asked says more than that others do not know.
+            return try answer(silences.last.map { .silent($0) } ?? .unknownTarget, to: errand)
+        }
+        let reasons = refusals + silences
+        guard reasons.count > 1 else { throw refusal }
+        throw Failure(
+            refusal.kind,
+            "nobody does it: " + reasons.map { "\($0)" }.joined(separator: "; "),
+            hint: refusal.firstHint
+        )
     }
 
     /// The keys of the node that is to do it, as far as they are trusted here as that.
@@ -116,7 +128,7 @@ extension NodeOperations {
     ) throws(Failure) -> ControlResponse {
         switch outcome {
         case .done(let response): return response
-        case .silent(let failure): throw failure
+        case .silent(let failure), .refused(let failure): throw failure
         case .unknownTarget:
             throw Failure(
                 .notFound,

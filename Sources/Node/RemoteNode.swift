@@ -22,6 +22,8 @@ struct RemoteNode {
         case done(ControlResponse)
         /// There is no such node that way.
         case unknownTarget
+        /// That way it may not be done, and nobody has begun it; another may lead to who does it.
+        case refused(Failure)
         /// Nobody answered, from the first question on.
         case silent(Failure)
     }
@@ -40,6 +42,7 @@ struct RemoteNode {
         // The same request may be on its way to others, whose answers are theirs.
         var attempt = UInt64.random(in: 0...UInt64.max / 2)
         var questionCount = 0
+        var isBegun = false
         while true {
             let reply: ManagementReply?
             do throws(Failure) {
@@ -61,9 +64,12 @@ struct RemoteNode {
             case .done(let json):
                 return .done(try response(json))
             case .refused(let failure):
-                throw failure.failure.wrapped("\(title(of: errand)) refuses")
+                let refusal = failure.failure.wrapped("\(title(of: errand)) refuses")
+                if !isBegun, Self.isOfThatWay(refusal) { return .refused(refusal) }
+                throw refusal
             case .unknownTarget: return .unknownTarget
             case .wantsSignature(let draft):
+                isBegun = true
                 signatureCount += 1
                 guard signatureCount <= Self.signatureLimit else {
                     throw Failure(.invalid, "\(label) asks for signatures without end")
@@ -71,6 +77,7 @@ struct RemoteNode {
                 signature = .init(number: draft.number, await sign(draft, errand))
                 continue
             case .working(let progress):
+                isBegun = true
                 signature = nil
                 if let progress {
                     await session.report(
@@ -202,6 +209,14 @@ struct RemoteNode {
     private static func isSilence(_ failure: Failure) -> Bool {
         switch failure.kind {
         case .unavailable, .timedOut, .noSource, .busy: true
+        default: false
+        }
+    }
+
+    /// Who is asked may not know the node at all, and only says that nothing is done for this key there.
+    private static func isOfThatWay(_ failure: Failure) -> Bool {
+        switch failure.kind {
+        case .notPermitted, .untrusted, .unsupported: true
         default: false
         }
     }

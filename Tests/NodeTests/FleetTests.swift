@@ -107,6 +107,51 @@ struct FleetTests {
         }
     }
 
+    // MARK: Several ways
+
+    private func deploy(from administrator: TestNode) async throws -> ControlResponse {
+        try await administrator.manage(
+            .deploy(template: TestNode.template, version: nil, machines: ["web-01"], size: nil),
+            Self.host1.uri
+        )
+    }
+
+    /// The first that is asked does nothing for others, and knows no nodes.
+    @Test(.timeLimit(.minutes(1)))
+    func goesOnFromAPlaceThatRefuses() async throws {
+        let fleet = try await Fleet()
+        try await fleet.report()
+        let stranger = try TestNode()
+        let strange = try #require(try await stranger.start())
+        let administrator = try TestNode(asking: fleet.address, silent: strange)
+        try await administrator.start(listening: nil)
+        guard case .machines(let machines) = try await deploy(from: administrator),
+            case .machines(let there) = try await fleet.host.perform(.listMachines)
+        else {
+            Issue.record("the answer is another one")
+            return
+        }
+        #expect(machines.map(\.name) == ["web-01"])
+        #expect(there.map(\.name) == ["web-01"])
+        for node in [administrator, stranger] { await node.exchange.stop() }
+        await fleet.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func tellsEachRefusalWhenNobodyDoesIt() async throws {
+        let strangers = [try TestNode(), try TestNode()]
+        var addresses: [FaceAddress] = []
+        for stranger in strangers { addresses.append(try #require(try await stranger.start())) }
+        let administrator = try TestNode(asking: addresses[0], silent: addresses[1])
+        try await administrator.start(listening: nil)
+        let refused = await failure { try await deploy(from: administrator) }
+        #expect(refused?.kind == .notPermitted)
+        for address in addresses {
+            #expect(refused?.message.contains("\(address) refuses") == true)
+        }
+        for node in strangers + [administrator] { await node.exchange.stop() }
+    }
+
     @Test(.timeLimit(.minutes(1)))
     func findsTheVMsOfANode() async throws {
         let fleet = try await Fleet()
