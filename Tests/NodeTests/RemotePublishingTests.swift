@@ -98,6 +98,53 @@ struct RemotePublishingTests {
         await pair.stop()
     }
 
+    /// Of which the VM's node has a part: the rest comes from where the template is.
+    @Test(.timeLimit(.minutes(1)))
+    func takesAVMWhoseTemplateItLacks() async throws {
+        let pair = try await Pair()
+        let origin = try TestNode()
+        try await origin.trustPublisher()
+        let base = try await origin.publish(image)
+        let host = try TestNode(asking: try await origin.start())
+        try await host.trustPublisher()
+        try await host.start(listening: nil)
+        await host.operations.followCatalog(of: TestNode.namespace)
+        let handle = try host.openDisk()
+        _ = try await host.read(handle, at: 0, byteCount: 8 * 4096)
+        let deployment = ControlRequest.Deployment(
+            template: TestNode.template,
+            version: nil,
+            machines: ["web-01"],
+            size: nil,
+            overlayPlace: nil
+        )
+        _ = try await host.perform(.deploy(deployment))
+        let key = try TestNode.publisherKey.get().publicKey
+        let republication = ControlRequest.Republication(
+            machine: "web-01",
+            snapshot: nil,
+            template: "ccnx:/mycorp.com/app2/webserver",
+            properties: [:],
+            isRebasing: false,
+            publicKeyPEM: String(decoding: try key.pem(), as: UTF8.self),
+            repository: pair.address.description,
+            repositoryKey: pair.repository.operations.homes.nodeKey.publicKey.keyId.digest.hex
+        )
+        guard case .published(let report) = try await host.perform(.republish(republication))
+        else {
+            Issue.record("the answer is another one")
+            return
+        }
+        #expect(report.version == 1)
+        #expect(report.disks.map(\.root) == base.disks.map(\.root))
+        #expect(try await pair.repository.status().published.segmentCount == 41)
+        for node in [host, origin] { await node.exchange.stop() }
+        // Without them it has everything.
+        let published = pair.repository.operations.homes.store.published
+        #expect(try published.verify { _, _ in }.damaged.isEmpty)
+        await pair.stop()
+    }
+
     @Test(.timeLimit(.minutes(1)))
     func giveTwoPublishersTwoVersions() async throws {
         let pair = try await Pair()
