@@ -18,7 +18,8 @@ public struct CCNFS: AsyncParsableCommand {
             ccnfs --version prints the version of ccnfs itself.
 
             Exit status: 0, or one of sysexits.h: 64 wrong words, 65 bad data, 66 no such thing,
-            69 something needed is not there, 73 exists already, 74 I/O, 75 try again, 77 not allowed.
+            69 something needed is not there, 73 exists already, 74 I/O, 75 try again, 77 not allowed,
+            78 a configuration or definition that cannot be followed.
             """,
         groupedSubcommands: [
             CommandGroup(

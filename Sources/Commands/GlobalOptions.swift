@@ -51,7 +51,11 @@ struct GlobalOptions: ParsableArguments {
     func level(_ settings: NodeSettings = NodeSettings()) throws(Failure) -> Logger.Level {
         guard let logLevel else { return settings.logLevel ?? .notice }
         guard let level = Logger.Level(rawValue: logLevel) else {
-            throw Failure(.usage, "there is no log level \(logLevel)")
+            throw Failure(
+                .usage,
+                "there is no log level \(logLevel)",
+                hint: "write debug, info, notice, warning or error"
+            )
         }
         return level
     }

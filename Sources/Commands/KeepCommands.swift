@@ -53,4 +53,18 @@ enum TemplateArgument {
         }
         return (template, version ?? option)
     }
+
+    /// Reads a name where all of a template is meant, or a version that comes into being.
+    static func whole(_ text: String) throws(Failure) -> String {
+        if let at = text.lastIndex(of: "@"), !text[..<at].hasSuffix("/"),
+            text[at...].dropFirst().allSatisfy(\.isNumber)
+        {
+            throw Failure(
+                .usage,
+                "\(text) names a version, which has no place here",
+                hint: "leave out \(text[at...]); an @ of the name itself is written as %40"
+            )
+        }
+        return try Name.templateName(uri: text).uri
+    }
 }

@@ -26,7 +26,7 @@ struct KeyCommand: AsyncParsableCommand {
         @OptionGroup var global: GlobalOptions
         @Option(help: ArgumentHelp("Where the private key goes.", valueName: "file"))
         var out: String?
-        @Option(help: "rsa-3072 (default), rsa-2048, rsa-4096 or ec-p384.")
+        @Option(help: "rsa-2048, rsa-3072, rsa-4096 or ec-p384.")
         var algorithm = "rsa-3072"
 
         func run() async throws {
@@ -55,7 +55,12 @@ struct KeyCommand: AsyncParsableCommand {
             case "rsa-3072": .rsa(bits: 3072)
             case "rsa-4096": .rsa(bits: 4096)
             case "ec-p384": .ecP384
-            default: throw Failure(.usage, "there is no key algorithm \(name)")
+            default:
+                throw Failure(
+                    .usage,
+                    "there is no key algorithm \(name)",
+                    hint: "write rsa-2048, rsa-3072, rsa-4096 or ec-p384"
+                )
             }
         }
     }

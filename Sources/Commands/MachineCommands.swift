@@ -14,6 +14,7 @@ struct DeployCommand: AsyncParsableCommand {
 
             EXAMPLES
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm web-01 --size 20G
+              ccnfs deploy ccnx:/mycorp.com/app1/linuxvm@3 web-02
               ccnfs deploy ccnx:/mycorp.com/app1/linuxvm ci-{001..100}
               ccnfs deploy ccnx:/mycorp.com/db db-01 --vm-store /srv/fast
               ccnfs deploy ccnx:/mycorp.com/db ccnx:/mycorp.com/nodes/host1:db-01 --key admin.pem
@@ -21,7 +22,7 @@ struct DeployCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The template.") var name: String
+    @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
     @Argument(help: "The VMs' names; NODE:VM makes it on another node.") var machines: [String]
     @Option(name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
@@ -40,8 +41,8 @@ struct DeployCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
-        let made = try await deploy(name)
+        let (name, version) = try TemplateArgument.parse(name, version: number)
+        let made = try await deploy(name, version)
         if global.json {
             // One VM was one value before there could be several.
             return made.count == 1 ? try Output.json(made[0]) : try Output.json(made)
@@ -56,7 +57,10 @@ struct DeployCommand: AsyncParsableCommand {
         }
     }
 
-    private func deploy(_ name: String) async throws(Failure) -> [MachineSummary] {
+    private func deploy(
+        _ name: String,
+        _ version: Int?
+    ) async throws(Failure) -> [MachineSummary] {
         func pick(_ response: ControlResponse) -> [MachineSummary]? {
             if case .machines(let made) = response { made } else { nil }
         }
@@ -64,7 +68,7 @@ struct DeployCommand: AsyncParsableCommand {
         guard let remote = try RemoteMachine.all(machines, isElsewhere: errand.isElsewhere) else {
             let deployment = ControlRequest.Deployment(
                 template: name,
-                version: number,
+                version: version,
                 machines: machines,
                 size: size,
                 overlayPlace: vmStore.map(FileTree.absolute)
@@ -75,7 +79,7 @@ struct DeployCommand: AsyncParsableCommand {
             throw Failure(.usage, "--vm-store is a directory of this node, and the VMs are not")
         }
         return try await errand.perform(
-            .deploy(template: name, version: number, machines: remote.machines, size: size),
+            .deploy(template: name, version: version, machines: remote.machines, size: size),
             to: remote.node,
             global,
             pick

@@ -30,7 +30,12 @@ struct PublishCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Images, then the template's name.") var words: [String] = []
-    @Option(help: ArgumentHelp("The private key to sign with.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The private key to sign with (default: keys/publisher.pem in the state directory).",
+            valueName: "file"
+        )
+    )
     var key: String?
     @Option(
         help: ArgumentHelp("A property of the template; may be given again.", valueName: "k=v")
@@ -40,15 +45,19 @@ struct PublishCommand: AsyncParsableCommand {
         help: ArgumentHelp("A small file to carry along; may be given again.", valueName: "file")
     )
     var file: [String] = []
-    @Option(help: "Bytes of a segment: 4K, 8K, 16K or 32K (default).")
+    @Option(
+        help: ArgumentHelp("Bytes of a segment: 4K, 8K, 16K or 32K (default).", valueName: "size")
+    )
     var segmentSize: String?
-    @Option(help: "The images' format; told from their first bytes otherwise.")
+    @Option(
+        help: "raw, qcow2, vmdk, vhdx or vdi, of all images (default: told from their first bytes)."
+    )
     var format: String?
     @Option(
         help: ArgumentHelp("Name, disks, properties and files in a YAML file.", valueName: "file")
     )
     var definition: String?
-    @Flag(help: "Say what would be stored, and store nothing.")
+    @Flag(help: "Say what would be stored, and store nothing; the images are read all the same.")
     var dryRun = false
     @OptionGroup var destination: DestinationOptions
 
@@ -100,7 +109,7 @@ struct PublishCommand: AsyncParsableCommand {
                     hint: "ccnfs publish IMAGE… ccnx:/mycorp.com/app1/linuxvm"
                 )
             }
-            publication.template = try Name.templateName(uri: name).uri
+            publication.template = try TemplateArgument.whole(name)
             let images = words.dropLast()
             if !images.isEmpty {
                 publication.disks = images.enumerated().map { index, image in
@@ -197,6 +206,9 @@ struct DestinationOptions: ParsableArguments {
 
     /// The address of its face.
     func address() throws(Failure) -> String? {
-        try to.map { (text) throws(Failure) in try AddressArgument.address(text) }
+        guard to != nil || repositoryKey == nil else {
+            throw Failure(.usage, "--repository-key is that of the repository of --to")
+        }
+        return try to.map { (text) throws(Failure) in try AddressArgument.address(text) }
     }
 }

@@ -67,7 +67,7 @@ struct VersionsCommand: AsyncParsableCommand {
     @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
+        let name = try TemplateArgument.whole(name)
         let templates = try await global.templates(name, errand)
         guard let template = templates.first(where: { $0.name == name }) else {
             throw Failure(
@@ -102,19 +102,20 @@ struct ShowCommand: AsyncParsableCommand {
         commandName: "show",
         abstract: "Show one version of a template.",
         discussion: """
-            EXAMPLE
-              ccnfs show ccnx:/mycorp.com/app1/linuxvm --version 2
+            EXAMPLES
+              ccnfs show ccnx:/mycorp.com/app1/linuxvm
+              ccnfs show ccnx:/mycorp.com/app1/linuxvm@2
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The template.") var name: String
+    @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
     @Option(name: [.customLong("version"), .customShort("n")], help: "Default: the newest.")
     var number: Int?
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
-        let detail = try await global.perform(.show(template: name, version: number)) {
+        let (name, version) = try TemplateArgument.parse(name, version: number)
+        let detail = try await global.perform(.show(template: name, version: version)) {
             (response) -> TemplateDetail? in
             if case .template(let detail) = response { detail } else { nil }
         }
@@ -162,18 +163,19 @@ struct TagCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template.") var name: String
     @Argument(help: "The tag.") var tag: String
-    @Argument(help: "The version it is to mean.") var number: Int?
+    @Argument(help: ArgumentHelp("The version it is to mean.", valueName: "version"))
+    var number: Int?
     @Flag(help: "Take the tag away.") var remove = false
     @OptionGroup var errand: ErrandOptions
 
     func validate() throws {
         guard (number == nil) == remove else {
-            throw ValidationError("Give a version, or --remove.")
+            throw ValidationError("give either a version or --remove")
         }
     }
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
+        let name = try TemplateArgument.whole(name)
         if errand.isElsewhere {
             _ = try await errand.perform(.tag(name: tag, version: number), to: name, global) { $0 }
         } else {
@@ -195,13 +197,14 @@ struct DeleteCommand: AsyncParsableCommand {
             to is freed.
 
             EXAMPLES
-              ccnfs delete ccnx:/mycorp.com/app1/linuxvm --version 1
+              ccnfs delete ccnx:/mycorp.com/app1/linuxvm@1
+              ccnfs delete ccnx:/mycorp.com/app1/linuxvm
               ccnfs delete ccnx:/mycorp.com/app1/linuxvm --at repository.mycorp.com --key admin.pem
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The template.") var name: String
+    @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
     @Option(
         name: [.customLong("version"), .customShort("n")],
         help: "Default: all versions."
@@ -210,14 +213,14 @@ struct DeleteCommand: AsyncParsableCommand {
     @OptionGroup var errand: ErrandOptions
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
+        let (name, version) = try TemplateArgument.parse(name, version: number)
         func pick(_ response: ControlResponse) -> Deletion? {
             if case .deleted(let deletion) = response { deletion } else { nil }
         }
         let deletion =
             errand.isElsewhere
-            ? try await errand.perform(.withdraw(version: number), to: name, global, pick)
-            : try await global.perform(.delete(template: name, version: number), pick)
+            ? try await errand.perform(.withdraw(version: version), to: name, global, pick)
+            : try await global.perform(.delete(template: name, version: version), pick)
         if global.json { return try Output.json(deletion) }
         let versions = deletion.versions.map(String.init).joined(separator: ", ")
         Output.line("\(name): withdrawn: version \(versions)")
@@ -239,12 +242,13 @@ struct ExportCommand: AsyncParsableCommand {
         discussion: """
             EXAMPLES
               ccnfs export ccnx:/mycorp.com/app1/linuxvm linuxvm.qcow2
-              ccnfs export ccnx:/mycorp.com/app1/linuxvm old.raw --version 1
+              ccnfs export ccnx:/mycorp.com/app1/linuxvm@1 old.raw
+              ccnfs export ccnx:/mycorp.com/db data.qcow2 --disk disk1
             """
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The template.") var name: String
+    @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
     @Argument(help: "The file to write.") var file: String
     @Option(
         name: [.customLong("version"), .customShort("n")],
@@ -257,11 +261,11 @@ struct ExportCommand: AsyncParsableCommand {
     @Flag(help: "Replace a file that is there.") var force = false
 
     func run() async throws {
-        let name = try Name.templateName(uri: name).uri
+        let (name, version) = try TemplateArgument.parse(name, version: number)
         let session = CommandSession()
         let request = ControlRequest.export(
             template: name,
-            version: number,
+            version: version,
             disk: disk,
             path: FileTree.absolute(file),
             format: format ?? (file.hasSuffix(".qcow2") ? "qcow2" : "raw"),
@@ -325,7 +329,7 @@ struct FetchCommand: AsyncParsableCommand {
     )
     var number: Int?
     @Option(help: "One disk or file only.") var disk: String?
-    @Flag(help: "Never evict it.") var keep = false
+    @Flag(help: "Never evict it, until ccnfs unkeep.") var keep = false
     @Option(help: ArgumentHelp("Bytes a second at most, such as 20M.", valueName: "size"))
     var rate: String?
 

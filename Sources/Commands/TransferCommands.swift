@@ -22,8 +22,8 @@ struct RepublishCommand: AsyncParsableCommand {
               ccnfs republish web-01 --to repository.mycorp.com
               ccnfs republish ccnx:/mycorp.com/nodes/host1:web-01 ccnx:/mycorp.com/app1/linuxvm
 
-            A VM of another node becomes a version at the repository of the template that its node has a route to,
-            or at the node itself; the key signs here.
+            A VM of another node becomes a version at the repository of the template that its node has a
+            route to, or at the node itself; the key signs here.
             """
     )
 
@@ -37,7 +37,12 @@ struct RepublishCommand: AsyncParsableCommand {
         )
     )
     var at: String?
-    @Option(help: ArgumentHelp("The private key to sign with.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The private key to sign with (default: keys/publisher.pem in the state directory).",
+            valueName: "file"
+        )
+    )
     var key: String?
     @Option(
         help: ArgumentHelp(
@@ -66,7 +71,7 @@ struct RepublishCommand: AsyncParsableCommand {
         let republication = ControlRequest.Republication(
             machine: machine,
             snapshot: snapshot,
-            template: try name.map { (uri) throws(Failure) in try Name.templateName(uri: uri).uri },
+            template: try name.map { (text) throws(Failure) in try TemplateArgument.whole(text) },
             properties: try PropertyArgument.parse(property),
             isRebasing: rebase,
             publicKeyPEM: key.publicPEM,
@@ -105,7 +110,7 @@ struct RepublishCommand: AsyncParsableCommand {
                 .init(
                     machine: machine,
                     snapshot: snapshot,
-                    template: try Name.templateName(uri: name).uri,
+                    template: try TemplateArgument.whole(name),
                     properties: try PropertyArgument.parse(property)
                 )
             ),

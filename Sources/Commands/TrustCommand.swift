@@ -165,7 +165,7 @@ enum KeyArgument {
             throw Failure(
                 .usage,
                 "a key's id has \(digitCount) digits, and \(word) has \(word.count)",
-                hint: "there: ccnfs key show FILE; a shorter one could be made to fit another key"
+                hint: "ccnfs key show FILE says all of it; a part could be made to fit another key"
             )
         }
         return word.lowercased()

@@ -182,6 +182,12 @@ struct VerifyCommand: AsyncParsableCommand {
     @Flag(help: "Make the index anew from what lies on disk.") var rebuild = false
     @Option(help: ArgumentHelp("Check a VM's disk.", valueName: "file")) var disk: String?
 
+    func validate() throws {
+        guard disk == nil || !rebuild else {
+            throw ValidationError("--rebuild is for everything stored, --disk for one VM's disk")
+        }
+    }
+
     func run() async throws {
         if let disk {
             _ = try await global.perform(.checkDisk(path: PathArgument.treePath(disk)))

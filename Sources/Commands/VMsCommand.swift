@@ -41,7 +41,7 @@ struct VMsCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard all || at.isEmpty && key == nil && prefix == nil else {
-            throw ValidationError("A prefix, --at and --key are for --all")
+            throw ValidationError("a prefix, --at and --key go with --all")
         }
     }
 

@@ -11,6 +11,14 @@ extension NodeOperations {
     /// The directory gets its name last: one that is there is whole.
     func backUp(to directory: String, _ session: any ControlSession) async throws(Failure) -> Backup
     {
+        for home in [homes.stateDirectory, homes.cacheDirectory]
+        where "\(directory)/".hasPrefix("\(home)/") {
+            throw Failure(
+                .usage,
+                "a backup in \(home) would be lost with it",
+                hint: "name a directory elsewhere, best on another disk"
+            )
+        }
         guard !FileTree.exists(directory) else {
             throw Failure(
                 .exists,

@@ -155,7 +155,7 @@ extension NodeOperations {
         guard !places.isEmpty else {
             throw Failure(
                 .noSource,
-                "no route leads to \(name) from here",
+                "no route leads to \(name.isEmpty ? "a repository" : "\(name)") from here",
                 hint: "name an address: --at HOST:9695"
             )
         }

@@ -14,7 +14,11 @@ extension NodeOperations {
     func detail(of name: Name, _ number: Int?) async throws(Failure) -> TemplateDetail {
         let template = try homes.templates.existing(name)
         guard let version = number.map(template.version) ?? template.newest else {
-            throw Failure(.notFound, "\(name) has no version \(number.map(String.init) ?? "")")
+            throw Failure(
+                .notFound,
+                "\(name) has no version \(number.map(String.init) ?? "that is served")",
+                hint: "see: ccnfs versions \(name)"
+            )
         }
         guard let record = version.record else {
             throw version.problem
@@ -71,6 +75,13 @@ extension NodeOperations {
                 hint: "see: ccnfs versions \(name)"
             )
         }
+        if version == nil, template.tags[tag] == nil {
+            throw Failure(
+                .notFound,
+                "\(name) has no tag \(tag)",
+                hint: "see: ccnfs versions \(name)"
+            )
+        }
         try homes.editor.change(name.prefix(1), now: WallClock.seconds) {
             (listing) throws(Failure) in
             listing.tags.removeAll { $0.template == name && $0.tag == tag }
@@ -83,7 +94,11 @@ extension NodeOperations {
     func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {
         let template = try homes.templates.existing(name)
         if let number, template.version(number) == nil {
-            throw Failure(.notFound, "\(name) has no version \(number)")
+            throw Failure(
+                .notFound,
+                "\(name) has no version \(number)",
+                hint: "see: ccnfs versions \(name)"
+            )
         }
         let versions = template.versions.map(\.number).filter { number == nil || $0 == number }
         let now = WallClock.seconds

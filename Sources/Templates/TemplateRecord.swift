@@ -235,7 +235,11 @@ extension TemplateRecord {
             !name.contains("/"), name != fileName,
             !name.unicodeScalars.contains(where: { $0.value < 32 })
         else {
-            throw Failure(.invalid, "\"\(name)\" cannot name a disk or file of a template")
+            throw Failure(
+                .invalid,
+                "\"\(name)\" cannot name a disk, file or tag of a template: 1 to 255 bytes, not beginning "
+                    + "with . or @, without / and control characters, and not \(fileName)"
+            )
         }
     }
 }

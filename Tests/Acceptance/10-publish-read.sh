@@ -131,8 +131,15 @@ check "an open file keeps its version" cmp "$small" - <&7
 exec 7<&-
 check "opened again it is the new one" cmp "$work/newer.raw" "$mnt/mycorp.com/small/disk0"
 check "the old one stays under .versions" cmp "$small" "$mnt/mycorp.com/small/.versions/1/disk0"
+refuses "a tag that is not there cannot be removed" 66 'no tag' ccnfs tag ccnx:/mycorp.com/small stable --remove
 check "a tag names a version" ccnfs tag ccnx:/mycorp.com/small stable 1
 check "and is a link to it" cmp "$small" "$mnt/mycorp.com/small/.tags/stable/disk0"
+check "show takes a version behind the name" grep -qx 'version    1' <(ccnfs show ccnx:/mycorp.com/small@1)
+check "so does export" ccnfs export ccnx:/mycorp.com/small@1 "$work/first.raw"
+check "which gives its bytes" cmp "$small" "$work/first.raw"
+check "and deploy" grep -q 'version 1$' <(ccnfs deploy ccnx:/mycorp.com/small@1 first)
+check "which makes a VM of it" cmp "$small" "$mnt/localhost/first/disk0"
+rm -r "$mnt/localhost/first"
 check "versions lists both" test "$(ccnfs versions ccnx:/mycorp.com/small --json | jq -s 'flatten | length')" -eq 2
 
 # ---- export, verify

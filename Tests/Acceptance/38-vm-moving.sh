@@ -212,6 +212,7 @@ section_backup() {
     end_process "$writer"
     noise "$vm/disk0" $((30 * MIB)) "$MIB"
     mv "$work/noise" "$work/last"
+    refuses "not into what it is a copy of" "$USAGE" 'lost with it' ccnfs backup "$CCNFS_STATE/backup"
     refuses "into a place that is there" "$CANNOT_CREATE" 'backup-running' ccnfs backup "$work/backup-running"
     stop_node "$mnt" "$pid"
     check "a stopped node is backed up" ccnfs backup "$work/backup-stopped"

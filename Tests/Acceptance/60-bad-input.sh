@@ -71,7 +71,7 @@ bad "an empty image" $DATA 'empty' "$work/empty.raw" ccnx:/mycorp.com/empty
 # ---- names
 
 for name in ccnx:/mycorp.com/@object ccnx:/mycorp.com/.versions ccnx:/mycorp.com/a/../b ccnx:/ \
-    mycorp.com/app1 ccnx:/mycorp.com//app1 ccnx:/mycorp.com/disk%2Fzero ccnx:/localhost/web-01 \
+    mycorp.com/app1 ccnx:/mycorp.com/app1@2 ccnx:/mycorp.com//app1 ccnx:/mycorp.com/disk%2Fzero ccnx:/localhost/web-01 \
     "ccnx:/mycorp.com/$(printf 'a%.0s' {1..256})"; do
     refuses "the name ${name:0:40} is refused" $USAGE,$DATA,$NO_PERMISSION 'name|segment|reserved|localhost' \
         ccnfs publish "$small" "$name" --key "$key"

@@ -37,6 +37,7 @@ check_same "so may peers, beside a settings file" \
 check_same "and devices to find neighbours on" '[mount][/c c n][--discover][eth0][--discover][br0]' \
     "$(helper discover=eth0,discover=br0)"
 check_same "the cache's limit is translated" '[mount][/c c n][--cache-limit][50G]' "$(helper cache-limit=50G)"
+check_same "that of what passes through, too" '[mount][/c c n][--transit-cache][0]' "$(helper transit-cache=0)"
 check_same "what others read is passed over" '[mount][/c c n]' \
     "$(helper defaults,_netdev,nofail,noauto,user,x-systemd.automount,rw,exec,suid,dev,nosuid,nodev,noatime)"
 check_same "flags of mount(8) are taken" '[mount][/c c n]' "$(helper rw -s -n -t fuse.ccnfs)"

@@ -49,7 +49,12 @@ struct HelpTests {
         #expect(help.contains("sysexits.h"))
     }
 
-    @Test(arguments: [["frobnicate"], ["deploy"], ["deploy", "x"], ["status", "--wrong"]])
+    @Test(
+        arguments: [
+            ["frobnicate"], ["deploy"], ["deploy", "x"], ["status", "--wrong"],
+            ["verify", "--rebuild", "--disk", "x"], ["tag", "ccnx:/a/b", "stable"],
+            ["tag", "ccnx:/a/b", "stable", "1", "--remove"], ["vms", "--key", "x"],
+        ])
     func wrongWordsAreAUsageError(_ words: [String]) throws {
         let error = #expect(throws: (any Error).self) { _ = try CCNFS.parseAsRoot(words) }
         #expect(CCNFS.exitCode(for: try #require(error)).rawValue == 64)

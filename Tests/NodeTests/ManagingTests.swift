@@ -100,6 +100,7 @@ struct ManagingTests {
         let pair = try await Pair()
         for (operation, target) in [
             (.tag(name: "stable", version: 7), Self.template),
+            (.tag(name: "stable", version: nil), Self.template),
             (.withdraw(version: 7), Self.template),
             (.withdraw(version: nil), "ccnx:/mycorp.com/none"),
         ] as [(ManagementRequest.Operation, String)] {
