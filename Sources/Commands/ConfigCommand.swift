@@ -28,7 +28,7 @@ struct ConfigCommand: AsyncParsableCommand {
         )
 
         @OptionGroup var global: GlobalOptions
-        @Argument(help: "The settings file.") var file: String
+        @Argument(help: "The settings file.", completion: .file()) var file: String
 
         func run() async throws {
             let settings = try NodeSettings(path: file)

@@ -19,7 +19,8 @@ struct ErrandOptions: ParsableArguments {
         help: ArgumentHelp(
             "Do it elsewhere, and sign that with this private key (default: the publisher's).",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var key: String?
 

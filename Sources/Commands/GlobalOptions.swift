@@ -13,7 +13,8 @@ struct GlobalOptions: ParsableArguments {
         help: ArgumentHelp(
             "Directory of what exists nowhere else (default: $CCNFS_STATE, /var/lib/ccnfs as root).",
             valueName: "dir"
-        )
+        ),
+        completion: .directory
     )
     var state: String?
 
@@ -21,7 +22,8 @@ struct GlobalOptions: ParsableArguments {
         help: ArgumentHelp(
             "Directory of what can be fetched again (default: $CCNFS_CACHE, /var/cache/ccnfs as root).",
             valueName: "dir"
-        )
+        ),
+        completion: .directory
     )
     var cache: String?
 

@@ -24,7 +24,10 @@ struct KeyCommand: AsyncParsableCommand {
         )
 
         @OptionGroup var global: GlobalOptions
-        @Option(help: ArgumentHelp("Where the private key goes.", valueName: "file"))
+        @Option(
+            help: ArgumentHelp("Where the private key goes.", valueName: "file"),
+            completion: .file()
+        )
         var out: String?
         @Option(help: "rsa-2048, rsa-3072, rsa-4096 or ec-p384.")
         var algorithm = "rsa-3072"
@@ -75,7 +78,7 @@ struct KeyCommand: AsyncParsableCommand {
         )
 
         @OptionGroup var global: GlobalOptions
-        @Argument(help: "A key in PEM form.") var file: String
+        @Argument(help: "A key in PEM form.", completion: .file()) var file: String
 
         func run() async throws {
             let key = try KeyFiles.publicKey(file)

@@ -31,7 +31,8 @@ struct DeployCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Keep the VMs' written blocks in this directory (default: the node's).",
             valueName: "dir"
-        )
+        ),
+        completion: .directory
     )
     var vmStore: String?
     @OptionGroup var errand: ErrandOptions
@@ -101,7 +102,7 @@ struct MapCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "A file of the mount.") var file: String
+    @Argument(help: "A file of the mount.", completion: .file()) var file: String
 
     func run() async throws {
         let map = try await global.perform(.fileMap(path: PathArgument.treePath(file))) {

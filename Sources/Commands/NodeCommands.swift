@@ -18,7 +18,8 @@ struct NodeOptions: ParsableArguments {
         help: ArgumentHelp(
             "Read settings from this file; --config=-FILE reads it if it is there.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var config: String?
 
@@ -82,7 +83,8 @@ struct NodeOptions: ParsableArguments {
         help: ArgumentHelp(
             "Keep written blocks of new VMs in this directory (default: the state directory).",
             valueName: "dir"
-        )
+        ),
+        completion: .directory
     )
     var vmStore: String?
 
@@ -206,7 +208,10 @@ struct MountCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var node: NodeOptions
-    @Argument(help: "An empty directory (default: the settings file's mount.point).")
+    @Argument(
+        help: "An empty directory (default: the settings file's mount.point).",
+        completion: .directory
+    )
     var mountPoint: String?
     @Flag(name: [.customShort("f"), .long], help: "Stay in the foreground, log to standard error.")
     var foreground = false
@@ -381,7 +386,7 @@ struct UnmountCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "Where it is mounted.") var mountPoint: String
+    @Argument(help: "Where it is mounted.", completion: .directory) var mountPoint: String
     @Flag(help: "Detach a mount that is in use; its node ends when its last user does.")
     var lazy = false
 

@@ -29,12 +29,14 @@ struct PublishCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "Images, then the template's name.") var words: [String] = []
+    @Argument(help: "Images, then the template's name.", completion: .file()) var words: [String] =
+        []
     @Option(
         help: ArgumentHelp(
             "The private key to sign with (default: keys/publisher.pem in the state directory).",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var key: String?
     @Option(
@@ -42,7 +44,8 @@ struct PublishCommand: AsyncParsableCommand {
     )
     var property: [String] = []
     @Option(
-        help: ArgumentHelp("A small file to carry along; may be given again.", valueName: "file")
+        help: ArgumentHelp("A small file to carry along; may be given again.", valueName: "file"),
+        completion: .file()
     )
     var file: [String] = []
     @Option(
@@ -54,7 +57,8 @@ struct PublishCommand: AsyncParsableCommand {
     )
     var format: String?
     @Option(
-        help: ArgumentHelp("Name, disks, properties and files in a YAML file.", valueName: "file")
+        help: ArgumentHelp("Name, disks, properties and files in a YAML file.", valueName: "file"),
+        completion: .file()
     )
     var definition: String?
     @Flag(help: "Say what would be stored, and store nothing; the images are read all the same.")

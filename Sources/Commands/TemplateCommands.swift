@@ -249,7 +249,7 @@ struct ExportCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The template, or TEMPLATE@VERSION.") var name: String
-    @Argument(help: "The file to write.") var file: String
+    @Argument(help: "The file to write.", completion: .file()) var file: String
     @Option(
         name: [.customLong("version"), .customShort("n")],
         help: "Default: the newest."

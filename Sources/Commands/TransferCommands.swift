@@ -41,7 +41,8 @@ struct RepublishCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "The private key to sign with (default: keys/publisher.pem in the state directory).",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var key: String?
     @Option(
@@ -139,7 +140,7 @@ struct ExportVMCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The VM, or VM@SNAPSHOT.") var machine: String
-    @Argument(help: "The file to write.") var file: String
+    @Argument(help: "The file to write.", completion: .file()) var file: String
     @Flag(help: "The VM stays here; the export is a copy.") var keep = false
     @Flag(help: "Replace a file that is there.") var force = false
 
@@ -183,14 +184,15 @@ struct ImportVMCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The file.") var file: String
+    @Argument(help: "The file.", completion: .file()) var file: String
     @Option(help: "The VM's name (default: the one it had).") var name: String?
     @Flag(help: "Make a copy, also of an export that was imported here.") var clone = false
     @Option(
         help: ArgumentHelp(
             "Keep the VM's written blocks in this directory (default: the node's).",
             valueName: "dir"
-        )
+        ),
+        completion: .directory
     )
     var vmStore: String?
 
@@ -228,7 +230,8 @@ struct BackupCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "A directory that is not there yet.") var directory: String
+    @Argument(help: "A directory that is not there yet.", completion: .directory) var directory:
+        String
 
     func run() async throws {
         let session = CommandSession()

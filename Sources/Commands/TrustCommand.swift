@@ -36,7 +36,8 @@ struct TrustCommand: AsyncParsableCommand {
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "Names that begin with this, such as ccnx:/mycorp.com.") var prefix: String
-        @Argument(help: "The public key: a file in PEM form, or its id.") var key: String
+        @Argument(help: "The public key: a file in PEM form, or its id.", completion: .file())
+        var key: String
         @Option(
             help: ArgumentHelp("Ask this node for the key with that id.", valueName: "address")
         )

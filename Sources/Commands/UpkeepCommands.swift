@@ -25,7 +25,7 @@ struct StatusCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "A file of the mount.") var file: String?
+    @Argument(help: "A file of the mount.", completion: .file()) var file: String?
 
     func run() async throws {
         if let file { return try await showFile(file) }
@@ -180,7 +180,8 @@ struct VerifyCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @Flag(help: "Make the index anew from what lies on disk.") var rebuild = false
-    @Option(help: ArgumentHelp("Check a VM's disk.", valueName: "file")) var disk: String?
+    @Option(help: ArgumentHelp("Check a VM's disk.", valueName: "file"), completion: .file())
+    var disk: String?
 
     func validate() throws {
         guard disk == nil || !rebuild else {

@@ -35,7 +35,8 @@ struct VMsCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "The private key to ask with (default: the publisher's).",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var key: String?
 

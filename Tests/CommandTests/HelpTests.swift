@@ -49,6 +49,14 @@ struct HelpTests {
         #expect(help.contains("sysexits.h"))
     }
 
+    @Test(arguments: [CompletionShell.bash, .zsh, .fish])
+    func shellsCompleteEveryCommand(_ shell: CompletionShell) {
+        let script = CCNFS.completionScript(for: shell)
+        for (words, _) in Self.commands {
+            #expect(script.contains(words.last ?? ""), "\(words)")
+        }
+    }
+
     @Test(
         arguments: [
             ["frobnicate"], ["deploy"], ["deploy", "x"], ["status", "--wrong"],
