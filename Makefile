@@ -43,11 +43,15 @@ release: ## release build, .build/release/ccnfs
 	@$(find_swift) && "$$swift" build $(RELEASE_FLAGS)
 
 # Does not build as root what an earlier `make release` built as a user.
-install: ## install the tool, the mount helper, the units and the sample settings [PREFIX=/usr/local, DESTDIR=]
+install: ## install the tool, its completion, the mount helper, the units and the sample settings [PREFIX=/usr/local, DESTDIR=]
 	@test -x .build/release/ccnfs || $(MAKE) release
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)/sbin" \
-	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs"
+	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
 	install -m 0755 .build/release/ccnfs "$(DESTDIR)$(PREFIX)/bin/ccnfs"
+	.build/release/ccnfs --generate-completion-script bash \
+	    > "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ccnfs"
+	.build/release/ccnfs --generate-completion-script zsh > "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ccnfs"
 	sed 's|^ccnfs=.*|ccnfs=$${CCNFS:-$(PREFIX)/bin/ccnfs}|' Mounts/mount.fuse.ccnfs \
 	    > "$(DESTDIR)/sbin/mount.fuse.ccnfs"
 	chmod 0755 "$(DESTDIR)/sbin/mount.fuse.ccnfs"
@@ -62,7 +66,9 @@ uninstall: ## remove what install put there; settings, state and cache stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/ccnfs" "$(DESTDIR)/sbin/mount.fuse.ccnfs" \
 	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs.service" \
 	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/ccnfs-node.service" \
-	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs/ccnfs.yaml"
+	    "$(DESTDIR)$(PREFIX)/share/doc/ccnfs/ccnfs.yaml" \
+	    "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ccnfs" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ccnfs"
 
 format: ## format the Swift sources in place
 	@$(find_swift) && "$$swift" format -i -r Sources Tests Package.swift
