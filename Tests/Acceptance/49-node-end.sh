@@ -66,7 +66,7 @@ on_exit kill -CONT "$repository"
 fetch=$!
 dd if="$mnt/mycorp.com/small/disk0" of=/dev/null bs=1M skip=8 iflag=direct > "$work/read.log" 2>&1 &
 read=$!
-both_wait() { [ "$(ccnfs status --json | jq '[.parkedRequests, .pendingInterests] | min')" -gt 0 ]; }
+both_wait() { [ "$(status_of ccnfs | jq '[.parkedRequests, .pendingInterests] | min')" -gt 0 ]; }
 wait_until 20 both_wait || not_ok "both wait" "$(ccnfs status)"
 started=$(milliseconds)
 kill -TERM "$pid"
