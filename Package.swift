@@ -43,6 +43,7 @@ let package = Package(
         ),
         .systemLibrary(name: "CNbd", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
             name: "CFUSE",
             dependencies: ["CFuse3"],
@@ -113,7 +114,7 @@ let package = Package(
         .target(
             name: "Faces",
             dependencies: [
-                "CCNx", "Failures",
+                "CCNx", "CZstd", "Failures",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

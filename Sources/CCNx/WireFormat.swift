@@ -12,11 +12,11 @@
 package enum FixedHeader {
     package static let byteCount = 8
     package static let version: UInt8 = 1
-    static let packetTypeOffset = 1
-    static let packetLengthOffset = 2
+    package static let packetTypeOffset = 1
+    package static let packetLengthOffset = 2
     static let hopLimitOffset = 4
     static let returnCodeOffset = 5
-    static let headerLengthOffset = 7
+    package static let headerLengthOffset = 7
 }
 
 enum PacketType {

@@ -3,7 +3,8 @@ import Failures
 import Logging
 import NIOCore
 
-/// The end of a face's pipeline: decodes packets and reports them to the table.
+/// The end of a face's pipeline: takes packets out of their envelopes where there are any, decodes them and reports
+/// them to the table.
 ///
 /// A malformed packet ends the face, because whoever sends one will send more; a packet of a type that
 /// is not spoken here is dropped.
@@ -14,6 +15,7 @@ final class FaceHandler: ChannelInboundHandler {
     private let address: FaceAddress
     private let direction: Face.Direction
     private let progress: FrameProgress
+    private let compression: FaceCompression?
     private var face: FaceId?
     private var failure: Failure?
 
@@ -21,17 +23,20 @@ final class FaceHandler: ChannelInboundHandler {
         table: FaceTable,
         address: FaceAddress,
         direction: Face.Direction,
-        progress: FrameProgress
+        progress: FrameProgress,
+        compression: FaceCompression?
     ) {
         self.table = table
         self.address = address
         self.direction = direction
         self.progress = progress
+        self.compression = compression
     }
 
     func channelActive(context: ChannelHandlerContext) {
         face = table.add(
             .stream(context.channel, progress),
+            compression: compression,
             address: address,
             direction: direction
         )
@@ -42,8 +47,7 @@ final class FaceHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard let face, failure == nil else { return }
         do throws(Failure) {
-            let packet = try PacketDecoder.decode(unwrapInboundIn(data))
-            table.received(packet, on: face)
+            try received(unwrapInboundIn(data), on: face)
         } catch  where error.kind == .unsupported {
             table.logger.debug(
                 "peer sent a packet of another type",
@@ -51,6 +55,16 @@ final class FaceHandler: ChannelInboundHandler {
             )
         } catch {
             end(context, because: error)
+        }
+    }
+
+    private func received(_ wire: [UInt8], on face: FaceId) throws(Failure) {
+        let packet = try PacketDecoder.decode(try compression?.incoming(wire) ?? wire)
+        table.noteReceived(packet, linkByteCount: wire.count, on: face)
+        switch try compression?.received(packet.packet) ?? .other {
+        case .other: table.handOn(packet, from: face)
+        case .taken: break
+        case .answer(let answer): if table.send(answer, on: face) { compression?.noteAnswered() }
         }
     }
 

@@ -50,6 +50,10 @@ package struct FaceSettings: Hashable, Sendable {
     /// A connection that lasted so long counts as a success, so that the next pause is short.
     package var stableMilliseconds: Int64 = 10_000
     package var listenBacklog: Int32 = 128
+    /// Neighbours that this node connects to over TCP or a Unix socket, and asks whether packets may be compressed.
+    package var compressedAddresses: Set<FaceAddress> = []
+    /// Whether that is agreed to when a neighbour that connected asks.
+    package var acceptsCompression = false
 
     package init() {}
 }

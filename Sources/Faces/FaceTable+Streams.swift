@@ -68,7 +68,8 @@ extension FaceTable {
                 table: self,
                 address: address,
                 direction: direction,
-                progress: progress
+                progress: progress,
+                compression: try compression(of: address, direction)
             )
             try channel.pipeline.syncOperations.addHandlers([framing, handler])
         }

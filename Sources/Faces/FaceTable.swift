@@ -15,6 +15,8 @@ package final class FaceTable: @unchecked Sendable {
     private struct Entry {
         let face: Face
         let link: FaceLink
+        /// Nil where packets are never compressed.
+        let compression: FaceCompression?
         var queuedByteCount = 0
         var lastProgress: NIODeadline
         let upSince = NIODeadline.now()
@@ -33,6 +35,7 @@ package final class FaceTable: @unchecked Sendable {
     package let eventLoop: any EventLoop
     package let settings: FaceSettings
     let logger: Logger
+    let compressor: PacketCompressor
     /// Spreads reconnections of many nodes: a number from 0 to 1, drawn for each pause.
     let jitter: @Sendable () -> Double
     private weak var events: (any FaceEvents)?
@@ -72,6 +75,7 @@ package final class FaceTable: @unchecked Sendable {
         admission = FaceAdmission(settings)
         budget = AnswerBudget(settings)
         self.logger = logger
+        compressor = PacketCompressor(maximumPacketLength: settings.maximumPacketLength)
         self.jitter = jitter
         nextFace = firstFace.number
     }
@@ -134,15 +138,16 @@ package final class FaceTable: @unchecked Sendable {
         }
         if entry.queuedByteCount == 0 { entry.lastProgress = .now() }
         if entry.link.isDatagram, entry.unansweredSince == nil { entry.unansweredSince = .now() }
-        entry.queuedByteCount = queued
-        entry.traffic.packetsSent += 1
-        entry.traffic.bytesSent += wire.count
-        queuedByteCountOfAll += byteCount
+        let sent = entry.compression?.outgoing(wire) ?? wire
+        let sentByteCount = sent.count + Self.queueOverhead
+        entry.queuedByteCount += sentByteCount
+        entry.traffic.noteSent(byteCount: wire.count, linkByteCount: sent.count)
+        queuedByteCountOfAll += sentByteCount
         let needsFlush = !entry.isFlushPending
         entry.isFlushPending = true
         entries[face] = entry
-        entry.link.write(wire)
-            .whenComplete { self.noteWritten(byteCount, on: face, $0) }
+        entry.link.write(sent)
+            .whenComplete { self.noteWritten(sentByteCount, on: face, $0) }
         // One flush for all that is sent in this turn of the loop.
         if needsFlush { eventLoop.execute { self.flush(face) } }
         return true
@@ -158,6 +163,12 @@ package final class FaceTable: @unchecked Sendable {
     package func traffic(of face: FaceId) -> FaceTraffic? {
         eventLoop.preconditionInEventLoop()
         return entries[face]?.traffic
+    }
+
+    /// Whether both ends agreed to compress what they send.
+    package func isCompressed(_ face: FaceId) -> Bool {
+        eventLoop.preconditionInEventLoop()
+        return entries[face]?.compression?.isInForce ?? false
     }
 
     /// Stops or resumes reading from a neighbour, whose own queue then fills: for an owner that cannot
@@ -238,6 +249,7 @@ package final class FaceTable: @unchecked Sendable {
     /// Nil if there are too many faces already.
     func add(
         _ link: FaceLink,
+        compression: FaceCompression? = nil,
         address: FaceAddress,
         direction: Face.Direction
     ) -> FaceId? {
@@ -256,7 +268,12 @@ package final class FaceTable: @unchecked Sendable {
             packetLimit: packetLimit(at: address, direction)
         )
         nextFace += 1
-        var entry = Entry(face: face, link: link, lastProgress: .now())
+        var entry = Entry(
+            face: face,
+            link: link,
+            compression: compression,
+            lastProgress: .now()
+        )
         if case .shared = link, let host = address.host, !AnswerBudget.isBeyondForgery(host) {
             let network = HostNetwork.key(of: host)
             entry.forgeableNetwork = network
@@ -267,13 +284,26 @@ package final class FaceTable: @unchecked Sendable {
             "face is up",
             metadata: ["face.id": "\(face.id)", "face.address": "\(address)"]
         )
+        if let question = compression?.question { send(question, on: face.id) }
         events?.faceUp(face)
         return face.id
     }
 
     func received(_ packet: DecodedPacket, on face: FaceId) {
+        noteReceived(packet, linkByteCount: packet.wire.count, on: face)
+        handOn(packet, from: face)
+    }
+
+    func noteReceived(_ packet: DecodedPacket, linkByteCount: Int, on face: FaceId) {
         entries[face]?.lastReceived = .now()
-        entries[face]?.traffic.noteReceived(byteCount: packet.wire.count)
+        entries[face]?.traffic.noteReceived(
+            byteCount: packet.wire.count,
+            linkByteCount: linkByteCount
+        )
+    }
+
+    /// To the owner of the table.
+    func handOn(_ packet: DecodedPacket, from face: FaceId) {
         events?.received(packet, on: face)
     }
 

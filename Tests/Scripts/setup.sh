@@ -16,7 +16,7 @@ PATH=$PATH:/usr/sbin:/sbin
 readonly BUILD_PACKAGES=(
     binutils ca-certificates git libc6-dev libcurl4 libedit2 libncurses6 libsqlite3-0
     libstdc++-12-dev libxml2 tzdata zlib1g-dev
-    libfuse3-dev libnbd-dev libsqlite3-dev libssl-dev make pkg-config
+    libfuse3-dev libnbd-dev libsqlite3-dev libssl-dev libzstd-dev make pkg-config
 )
 readonly RUN_PACKAGES=(
     attr cpio e2fsprogs extlinux fdisk fio fuse3 jq libnbd-bin mmdebstrap mount openssl

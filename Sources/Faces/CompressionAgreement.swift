@@ -1,0 +1,87 @@
+import CCNx
+import Failures
+
+/// Whether both ends of a connection understand envelopes. No I/O, no clock.
+///
+/// Who connected asks: an Interest, the first packet of the connection. Who was connected to and allows it answers with
+/// a Content Object of that name, and takes and sends envelopes from then on; the other end does once it has the
+/// answer. What else is under way needs no care, since every packet says by its type whether it is in an envelope.
+///
+/// Any other node finds a name that it has no route for, with a hop limit that lets nobody pass it on, and gives it
+/// back or says nothing: both are a no. Invariant: an end takes envelopes before the other can send one.
+struct CompressionAgreement {
+    private enum State {
+        /// This end answers; what it was asked is no question of this kind yet.
+        case listening
+        case asked(Name)
+        case agreed
+        case refused
+    }
+
+    /// What becomes of a packet that came.
+    enum Outcome {
+        /// It is no part of this.
+        case other
+        case taken
+        /// To be sent, and then ``noteAnswered()``.
+        case answer([UInt8])
+    }
+
+    private static let prefix = Name(
+        segments: [.name(Name.localScope), .name("ccnfs"), .name("link"), .name("zstd")]
+    )
+    private static let nonceByteCount = 8
+    /// What an answer says, so that one who answers whatever is asked has not agreed to anything.
+    private static let agreement = Array("zstd 1".utf8)
+    /// How long the neighbour may keep the question. Its answer counts whenever it comes.
+    private static let lifetimeMilliseconds: UInt64 = 2_000
+
+    private var state: State
+
+    /// For the end that answers.
+    init() { state = .listening }
+
+    /// For the end that asks.
+    ///
+    /// - Parameter nonce: so that no answer comes out of a cache.
+    init(asking nonce: UInt64) {
+        let bytes = (0..<Self.nonceByteCount).map { UInt8(truncatingIfNeeded: nonce >> (8 * $0)) }
+        state = .asked(Self.prefix.appending(.name(bytes: bytes)))
+    }
+
+    var isInForce: Bool { if case .agreed = state { true } else { false } }
+
+    /// What is to be sent first; nil if this end does not ask.
+    func question() throws(Failure) -> [UInt8]? {
+        guard case .asked(let name) = state else { return nil }
+        return try PacketEncoder.encode(
+            // 1: for the neighbour itself.
+            Interest(name: name, hopLimit: 1, lifetimeMilliseconds: Self.lifetimeMilliseconds)
+        )
+    }
+
+    mutating func received(_ packet: Packet) throws(Failure) -> Outcome {
+        switch (packet, state) {
+        case (.interest(let interest), .listening), (.interest(let interest), .agreed):
+            guard Self.isQuestion(interest.name) else { return .other }
+            let answer = ContentObject(name: interest.name, payload: Self.agreement)
+            return .answer(try PacketEncoder.encode(answer))
+        case (.contentObject(let object), .asked(let name)) where object.name == name:
+            state = object.payload == Self.agreement ? .agreed : .refused
+            return .taken
+        case (.interestReturn(let back), .asked(let name)) where back.interest.name == name:
+            state = .refused
+            return .taken
+        default:
+            return .other
+        }
+    }
+
+    /// The answer is on its way, before everything that is sent from now on.
+    mutating func noteAnswered() { state = .agreed }
+
+    private static func isQuestion(_ name: Name) -> Bool {
+        name.segments.count == prefix.segments.count + 1 && name.hasPrefix(prefix)
+            && name.segments.last?.value.count == nonceByteCount
+    }
+}
