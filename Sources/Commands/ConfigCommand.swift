@@ -65,6 +65,8 @@ struct ConfigurationReport: Encodable {
     private let mirrors: [Mirror]
     private let catalogIntervalMilliseconds: Int
     private let faces: FaceLimits
+    private let compress: [String]
+    private let acceptCompression: Bool
     private let logLevel: String
 
     private struct Route: Encodable {
@@ -143,6 +145,8 @@ struct ConfigurationReport: Encodable {
             stallMilliseconds: Int(configuration.faces.stallMilliseconds),
             connectTimeoutMilliseconds: Int(configuration.faces.connectTimeoutMilliseconds)
         )
+        compress = configuration.faces.compressedAddresses.map(\.description).sorted()
+        acceptCompression = configuration.faces.acceptsCompression
         self.logLevel = logLevel.rawValue
     }
 
@@ -184,6 +188,10 @@ struct ConfigurationReport: Encodable {
         lines.append("queue      \(ByteCount.text(faces.queuedByteCount)) a face")
         lines.append("stall      \(Quantity.text(milliseconds: faces.stallMilliseconds))")
         lines.append("connect    \(Quantity.text(milliseconds: faces.connectTimeoutMilliseconds))")
+        lines += compress.map { "compress   to \($0), if it agrees" }
+        if acceptCompression {
+            lines.append("compress   with neighbours that connect and ask for it")
+        }
         lines.append("log-level  \(logLevel)")
         return lines
     }

@@ -18,7 +18,9 @@ struct FaceCommand: AsyncParsableCommand {
             discussion: """
                 FOR says why a face is there: somebody connected to a listener; a route, a peer, a
                 publish or a mirror wants it; the inventory of this node's VMs goes there; a request
-                of another command does; ccnfs face add did. IN and OUT count since it came up.
+                of another command does; ccnfs face add did. IN and OUT count packets and their bytes
+                since it came up; LINK says, where packets are compressed, how many bytes went over
+                the connection.
 
                 EXAMPLES
                   ccnfs face list
@@ -34,7 +36,7 @@ struct FaceCommand: AsyncParsableCommand {
             }
             if global.json { return try Output.json(faces) }
             Output.table(
-                ["ID", "", "ADDRESS", "SCOPE", "UP", "IN", "OUT", "FOR"],
+                ["ID", "", "ADDRESS", "SCOPE", "UP", "IN", "OUT", "LINK", "FOR"],
                 faces.map(Self.row)
             )
         }
@@ -49,12 +51,21 @@ struct FaceCommand: AsyncParsableCommand {
                 traffic.map { "\($0.upSeconds) s" } ?? "connecting",
                 traffic.map { text($0.packetsReceived, $0.bytesReceived) } ?? "-",
                 traffic.map { text($0.packetsSent, $0.bytesSent) } ?? "-",
+                link(face),
                 face.purposes.map(\.rawValue).joined(separator: ", "),
             ]
         }
 
         private static func text(_ packets: Int, _ bytes: Int) -> String {
             "\(packets) (\(ByteCount.text(bytes)))"
+        }
+
+        private static func link(_ face: FaceSummary) -> String {
+            guard let traffic = face.traffic else { return "-" }
+            guard face.isCompressed else { return "plain" }
+            let received = ByteCount.text(traffic.linkBytesReceived)
+            let sent = ByteCount.text(traffic.linkBytesSent)
+            return "zstd: \(received) in, \(sent) out"
         }
     }
 

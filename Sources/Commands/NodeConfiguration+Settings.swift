@@ -1,3 +1,4 @@
+internal import Faces
 internal import Node
 internal import Settings
 
@@ -44,5 +45,9 @@ extension NodeConfiguration {
         if let flag = settings.acceptsManagement { acceptsManagement = flag }
         if let name = settings.nodeName { nodeName = name }
         faces = settings.faces
+        if let addresses = settings.compressedAddresses {
+            faces.compressedAddresses = Set(addresses)
+        }
+        if let flag = settings.acceptsCompression { faces.acceptsCompression = flag }
     }
 }

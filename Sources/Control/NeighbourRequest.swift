@@ -43,13 +43,19 @@ package struct FaceSummary: Sendable, Codable {
     package var purposes: [Purpose]
     /// Nil while it is being connected to.
     package var traffic: Traffic?
+    /// Whether both ends agreed to compress packets.
+    package var isCompressed: Bool
 
+    /// Since the face came up.
     package struct Traffic: Sendable, Codable {
         package var upSeconds: Int
         package var packetsReceived: Int
         package var bytesReceived: Int
         package var packetsSent: Int
         package var bytesSent: Int
+        /// Bytes that went over the connection for those packets: fewer where they were compressed.
+        package var linkBytesReceived: Int
+        package var linkBytesSent: Int
         package var packetsDropped: Int
 
         package init(
@@ -58,6 +64,8 @@ package struct FaceSummary: Sendable, Codable {
             bytesReceived: Int,
             packetsSent: Int,
             bytesSent: Int,
+            linkBytesReceived: Int,
+            linkBytesSent: Int,
             packetsDropped: Int
         ) {
             self.upSeconds = upSeconds
@@ -65,6 +73,8 @@ package struct FaceSummary: Sendable, Codable {
             self.bytesReceived = bytesReceived
             self.packetsSent = packetsSent
             self.bytesSent = bytesSent
+            self.linkBytesReceived = linkBytesReceived
+            self.linkBytesSent = linkBytesSent
             self.packetsDropped = packetsDropped
         }
     }
@@ -75,7 +85,8 @@ package struct FaceSummary: Sendable, Codable {
         address: String,
         scope: Scope,
         purposes: [Purpose],
-        traffic: Traffic?
+        traffic: Traffic?,
+        isCompressed: Bool
     ) {
         self.id = id
         self.direction = direction
@@ -83,6 +94,7 @@ package struct FaceSummary: Sendable, Codable {
         self.scope = scope
         self.purposes = purposes
         self.traffic = traffic
+        self.isCompressed = isCompressed
     }
 }
 

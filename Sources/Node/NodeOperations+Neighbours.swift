@@ -62,7 +62,8 @@ extension NodeOperations {
                 address: report.address.description,
                 scope: report.address.scope == .local ? .local : .remote,
                 purposes: isIncoming ? [.listener] : Self.purposes(of: report.address, table),
-                traffic: report.traffic.map(FaceSummary.Traffic.init)
+                traffic: report.traffic.map(FaceSummary.Traffic.init),
+                isCompressed: report.isCompressed
             )
         }
     }
@@ -131,6 +132,8 @@ extension FaceSummary.Traffic {
             bytesReceived: traffic.bytesReceived,
             packetsSent: traffic.packetsSent,
             bytesSent: traffic.bytesSent,
+            linkBytesReceived: traffic.linkBytesReceived,
+            linkBytesSent: traffic.linkBytesSent,
             packetsDropped: traffic.packetsDropped
         )
     }

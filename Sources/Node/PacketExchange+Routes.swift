@@ -108,6 +108,7 @@ extension PacketExchange {
         /// Nil while it is being connected to.
         let face: Face?
         let traffic: FaceTraffic?
+        let isCompressed: Bool
     }
 
     /// Those that are up, by id, then those that are being connected to.
@@ -117,11 +118,15 @@ extension PacketExchange {
             let connected = Set(faces.filter { $0.direction == .outgoing }.map(\.address))
             let waiting = self.routes.table.addresses.subtracting(connected)
             return faces.map { face in
-                let traffic = self.table?.traffic(of: face.id)
-                return FaceReport(address: face.address, face: face, traffic: traffic)
+                FaceReport(
+                    address: face.address,
+                    face: face,
+                    traffic: self.table?.traffic(of: face.id),
+                    isCompressed: self.table?.isCompressed(face.id) ?? false
+                )
             }
                 + waiting.sorted { $0.description < $1.description }
-                .map { FaceReport(address: $0, face: nil, traffic: nil) }
+                .map { FaceReport(address: $0, face: nil, traffic: nil, isCompressed: false) }
         }
     }
 

@@ -27,6 +27,8 @@ package import Store
 ///   - {namespace: ccnx:/other.com, from: tcp:repo.other.com:9695, interval: 60s}
 /// catalogs: {interval: 2s}
 /// faces: {limit: 1024, queue: 8M, stall: 30s, connect-timeout: 5s}
+/// compress: [tcp:repo.mycorp.com:9695]
+/// accept-compression: false
 /// log-level: info
 /// ```
 ///
@@ -52,6 +54,9 @@ package struct NodeSettings: Sendable {
     package var catalogIntervalMilliseconds: Int?
     /// The defaults where the file says nothing.
     package var faces = FaceSettings()
+    /// Neighbours that are asked to compress what goes over a connection to them.
+    package var compressedAddresses: [FaceAddress]?
+    package var acceptsCompression: Bool?
     package var logLevel: Logger.Level?
 
     /// Whom to ask for names under a prefix.
@@ -113,7 +118,8 @@ extension NodeSettings {
         case state, cache
         case transitCache = "transit-cache"
         case vmStore = "vm-store"
-        case mount, listen, routes, peers, discover, mirrors, catalogs, faces
+        case mount, listen, routes, peers, discover, mirrors, catalogs, faces, compress
+        case acceptCompression = "accept-compression"
         case acceptPublish = "accept-publish"
         case acceptManagement = "accept-management"
         case nodeName = "node-name"
@@ -168,6 +174,11 @@ extension NodeSettings {
             case .mirrors: mirrors = try Self.mirrors(value)
             case .catalogs: try readCatalogs(value)
             case .faces: try readFaces(value)
+            case .compress:
+                compressedAddresses = try value.list { (item) throws(Failure) in
+                    try Self.streamAddress(item)
+                }
+            case .acceptCompression: acceptsCompression = try value.flag()
             case .logLevel: logLevel = try Self.logLevel(value)
             }
         }
@@ -220,6 +231,17 @@ extension NodeSettings {
                 )
             }
         }
+    }
+
+    private static func streamAddress(_ item: YAMLValue) throws(Failure) -> FaceAddress {
+        let address = try item.address()
+        guard !address.isDatagram else {
+            throw item.refusal(
+                "\(item.name): packets over UDP are not compressed",
+                hint: "name neighbours over tcp: or unix:"
+            )
+        }
+        return address
     }
 
     private static func route(_ item: YAMLValue) throws(Failure) -> Route {
