@@ -43,6 +43,8 @@ struct NodeOptionsTests {
         catalogs: {interval: 5s}
         node-name: ccnx:/file/host
         faces: {limit: 16}
+        compress: [tcp:file]
+        accept-compression: true
         log-level: error
         """
 
@@ -66,6 +68,8 @@ struct NodeOptionsTests {
         #expect(configuration.nodeName?.uri == "ccnx:/file/host")
         #expect(!configuration.acceptsManagement)
         #expect(configuration.faces.faceCount == 16)
+        #expect(configuration.faces.compressedAddresses.map(\.description) == ["tcp:file:9695"])
+        #expect(configuration.faces.acceptsCompression)
     }
 
     @Test func optionsGoBeforeTheFile() throws {

@@ -36,6 +36,7 @@ final class TestNode: Sendable {
     ///   - acceptsPublishing: whether templates may be published here from elsewhere.
     ///   - acceptsManagement: whether it may be managed from elsewhere.
     ///   - name: what it is called from elsewhere.
+    ///   - faces: among others whom it asks to compress, and whether it does when it is asked.
     init(
         asking repository: FaceAddress? = nil,
         peers: [FaceAddress] = [],
@@ -46,7 +47,8 @@ final class TestNode: Sendable {
         acceptsManagement: Bool = false,
         name: Name? = nil,
         cacheLimit: Int = .max,
-        transitLimit: Int = NodeConfiguration.defaultTransitLimit
+        transitLimit: Int = NodeConfiguration.defaultTransitLimit,
+        faces: FaceSettings = FaceSettings()
     ) throws {
         folder = try TemporaryFolder()
         var configuration = NodeConfiguration(
@@ -66,6 +68,7 @@ final class TestNode: Sendable {
         exchange = PacketExchange(
             routes: configuration.routes,
             peers: peers,
+            faces: faces,
             discovery: discovery,
             logger: quiet
         )

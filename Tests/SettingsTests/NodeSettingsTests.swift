@@ -47,6 +47,8 @@ struct NodeSettingsTests {
               - {namespace: ccnx:/other.com, from: tcp:repo.other.com, interval: 5m}
             catalogs: {interval: 2500ms}
             faces: {limit: 16, queue: 1M, stall: 1m, connect-timeout: 7s}
+            compress: [tcp:host2, unix:/s]
+            accept-compression: true
             log-level: info
             """
         )
@@ -114,6 +116,8 @@ struct NodeSettingsTests {
         #expect(settings.faces.queuedByteCount == 1 << 20)
         #expect(settings.faces.stallMilliseconds == 60_000)
         #expect(settings.faces.connectTimeoutMilliseconds == 7_000)
+        #expect(settings.compressedAddresses?.map(\.description) == ["tcp:host2:9695", "unix:/s"])
+        #expect(settings.acceptsCompression == true)
         #expect(settings.logLevel == .info)
     }
 
@@ -132,6 +136,8 @@ struct NodeSettingsTests {
         #expect(settings.listenAddresses == nil)
         #expect(settings.acceptsManagement == nil)
         #expect(settings.nodeName == nil)
+        #expect(settings.compressedAddresses == nil)
+        #expect(settings.acceptsCompression == nil)
         #expect(settings.routes == nil)
         #expect(settings.trust == nil)
         #expect(settings.faces == FaceSettings())
@@ -275,6 +281,14 @@ struct NodeSettingsTests {
             ),
             ("cache: {limit: 50Q}\n", "1:16: cache.limit: \"50Q\" is no size"),
             ("cache: {limit: 0}\n", "1:16: cache.limit: \"0\" is no size"),
+            (
+                "compress: [tcp:a, udp:b]\n",
+                "1:19: compress: packets over UDP are not compressed"
+            ),
+            (
+                "accept-compression: zstd\n",
+                "1:21: accept-compression must be true or false, and is text"
+            ),
             ("faces: {limit: many}\n", "1:16: faces.limit must be a number from 1 to 65536"),
             ("faces: {limit: 0}\n", "1:16: faces.limit must be a number from 1 to 65536"),
             ("faces: {queue: 1K}\n", "1:16: faces.queue must be from 64K to 64M"),
@@ -330,7 +344,7 @@ struct NodeSettingsTests {
         let refused = await failure { try settings(yaml) }
         let keys =
             "state, cache, transit-cache, vm-store, mount, listen, routes, peers, discover, mirrors, catalogs, faces, "
-            + "accept-publish, accept-management, node-name, trust, log-level"
+            + "compress, accept-compression, accept-publish, accept-management, node-name, trust, log-level"
         #expect(refused?.hint == "\(guess)the keys are \(keys)")
     }
 
@@ -365,6 +379,8 @@ struct NodeSettingsTests {
         #expect(full.mirrors?.isEmpty == false)
         #expect(full.catalogIntervalMilliseconds == 2_000)
         #expect(full.faces == FaceSettings(), "the sample shows the defaults")
+        #expect(full.compressedAddresses?.isEmpty == false)
+        #expect(full.acceptsCompression == false)
         #expect(full.logLevel == .notice)
     }
 
