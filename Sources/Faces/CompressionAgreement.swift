@@ -33,6 +33,8 @@ struct CompressionAgreement {
     private static let nonceByteCount = 8
     /// What an answer says, so that one who answers whatever is asked has not agreed to anything.
     private static let agreement = Array("zstd 1".utf8)
+    /// For the neighbour itself, nobody behind it.
+    private static let hopLimit: UInt8 = 1
     /// How long the neighbour may keep the question. Its answer counts whenever it comes.
     private static let lifetimeMilliseconds: UInt64 = 2_000
 
@@ -55,15 +57,18 @@ struct CompressionAgreement {
     func question() throws(Failure) -> [UInt8]? {
         guard case .asked(let name) = state else { return nil }
         return try PacketEncoder.encode(
-            // 1: for the neighbour itself.
-            Interest(name: name, hopLimit: 1, lifetimeMilliseconds: Self.lifetimeMilliseconds)
+            Interest(
+                name: name,
+                hopLimit: Self.hopLimit,
+                lifetimeMilliseconds: Self.lifetimeMilliseconds
+            )
         )
     }
 
     mutating func received(_ packet: Packet) throws(Failure) -> Outcome {
         switch (packet, state) {
         case (.interest(let interest), .listening), (.interest(let interest), .agreed):
-            guard Self.isQuestion(interest.name) else { return .other }
+            guard Self.isQuestion(interest) else { return .other }
             let answer = ContentObject(name: interest.name, payload: Self.agreement)
             return .answer(try PacketEncoder.encode(answer))
         case (.contentObject(let object), .asked(let name)) where object.name == name:
@@ -80,8 +85,10 @@ struct CompressionAgreement {
     /// The answer is on its way, before everything that is sent from now on.
     mutating func noteAnswered() { state = .agreed }
 
-    private static func isQuestion(_ name: Name) -> Bool {
-        name.segments.count == prefix.segments.count + 1 && name.hasPrefix(prefix)
-            && name.segments.last?.value.count == nonceByteCount
+    /// One that somebody passed on, which he must not, has another hop limit: it was not the neighbour who asked.
+    private static func isQuestion(_ interest: Interest) -> Bool {
+        let segments = interest.name.segments
+        return interest.hopLimit == hopLimit && segments.count == prefix.segments.count + 1
+            && interest.name.hasPrefix(prefix) && segments.last?.value.count == nonceByteCount
     }
 }

@@ -220,6 +220,22 @@ import Testing
         await pair.stop()
     }
 
+    /// A forwarder that passes on what it must not would be sent envelopes that it did not ask for.
+    @Test(arguments: [0, 2, 32] as [UInt8])
+    func aQuestionThatWasPassedOnIsNotAnswered(_ hopLimit: UInt8) async throws {
+        let node = TestNode { $0.acceptsCompression = true }
+        let peer = try await RawPeer(to: try await node.table.listen(on: Self.anyPort))
+        let name = try Name(uri: "ccnx:/localhost/ccnfs/link/zstd/12345678")
+        let question = Interest(name: name, hopLimit: hopLimit, lifetimeMilliseconds: 2_000)
+        let wire = try PacketEncoder.encode(question)
+        try await peer.send(wire)
+        await node.events.waitForPackets(1)
+        #expect(node.events.received == [wire])
+        let face = try #require(node.events.ups.first).id
+        #expect(try await !node.isCompressed(face))
+        await node.table.shutDown()
+    }
+
     // MARK: Envelopes that must not be
 
     @Test(arguments: [true, false])
