@@ -5,9 +5,9 @@ import Failures
 /// depends on another.
 ///
 ///      0         1             2..3           4..6    7                  8
-///     +---------+-------------+--------------+-------+------------------+----------------+
+///     +---------+-------------+--------------+-------+------------------+-----------------+
 ///     | version | type (0x80) | PacketLength | zeros | HeaderLength (8) | a frame of zstd |
-///     +---------+-------------+--------------+-------+------------------+----------------+
+///     +---------+-------------+--------------+-------+------------------+-----------------+
 ///
 /// The fixed header is that of a packet (RFC 8609 section 3.2), so that streams are cut as always. The type is
 /// registered for nothing; it is used only where both ends agreed, see ``CompressionAgreement``. The frame is that of

@@ -101,6 +101,7 @@ assert told["discover"] == {"devices": "eth0", "port": 9696, "intervalMillisecon
 assert told["catalogIntervalMilliseconds"] == 2000, told
 assert told["faces"] == {"limit": 1024, "queuedByteCount": 8 << 20, "stallMilliseconds": 30000,
                          "connectTimeoutMilliseconds": 5000}, told
+assert told["compress"] == ["tcp:repository.mycorp.com:9695"] and not told["acceptCompression"], told
 PYTHON
 check "options go before it" grep -qx 'state      /elsewhere' <(ccnfs config check "$work/full.yaml" --state /elsewhere)
 printf 'state: /var/lib/ccnfs\nlistn: [tcp:0.0.0.0]\n' > "$work/wrong.yaml"
