@@ -11,11 +11,11 @@ import Failures
 /// back or says nothing: both are a no. Invariant: an end takes envelopes before the other can send one.
 struct CompressionAgreement {
     private enum State {
-        /// This end answers; what it was asked is no question of this kind yet.
-        case listening
+        /// The end that answers: nobody has asked, or has had his answer.
+        case listening, answered
+        /// The end that asks, and what comes of it.
         case asked(Name)
-        case agreed
-        case refused
+        case agreed, refused
     }
 
     /// What becomes of a packet that came.
@@ -51,7 +51,12 @@ struct CompressionAgreement {
         state = .asked(Self.prefix.appending(.name(bytes: bytes)))
     }
 
-    var isInForce: Bool { if case .agreed = state { true } else { false } }
+    var isInForce: Bool {
+        switch state {
+        case .answered, .agreed: true
+        case .listening, .asked, .refused: false
+        }
+    }
 
     /// What is to be sent first; nil if this end does not ask.
     func question() throws(Failure) -> [UInt8]? {
@@ -67,7 +72,7 @@ struct CompressionAgreement {
 
     mutating func received(_ packet: Packet) throws(Failure) -> Outcome {
         switch (packet, state) {
-        case (.interest(let interest), .listening), (.interest(let interest), .agreed):
+        case (.interest(let interest), .listening), (.interest(let interest), .answered):
             guard Self.isQuestion(interest) else { return .other }
             let answer = ContentObject(name: interest.name, payload: Self.agreement)
             return .answer(try PacketEncoder.encode(answer))
@@ -83,7 +88,7 @@ struct CompressionAgreement {
     }
 
     /// The answer is on its way, before everything that is sent from now on.
-    mutating func noteAnswered() { state = .agreed }
+    mutating func noteAnswered() { state = .answered }
 
     /// One that somebody passed on, which he must not, has another hop limit: it was not the neighbour who asked.
     private static func isQuestion(_ interest: Interest) -> Bool {
