@@ -50,7 +50,7 @@ done
 # at HOME COMMAND...: a command in another home
 at() { CCNFS_STATE=$work/$1/state CCNFS_CACHE=$work/$1/cache "$CCNFS" "${@:2}"; }
 # of HOME EXPRESSION: a part of its status
-of() { at "$1" status --json | jq "$2"; }
+of() { status_of at "$1" | jq "$2"; }
 # serve HOME [OPTION...]: a node in its namespace; its process in pids[HOME]
 declare -A pids
 serve() {
@@ -101,12 +101,12 @@ nsenter --net="/run/netns/ccnfs$$a" "$scripts/neighbour.py" hear "${address[a]}"
 on_exit end_process $!
 begin_node a "tcp:0.0.0.0:$PORT" '{devices: [eth0], interval: 1s}'
 begin_node b "tcp:0.0.0.0:$PORT" '{devices: all, interval: 1s}'
-check "a finds b" wait_until 10 has_peers a "$(tcp "${address[b]}")"
-check "b finds a" wait_until 10 has_peers b "$(tcp "${address[a]}")"
+check "a finds b" wait_until 30 has_peers a "$(tcp "${address[b]}")"
+check "b finds a" wait_until 30 has_peers b "$(tcp "${address[a]}")"
 check "the list says that it was found" grep -qE "tcp:${address[b]}:$PORT +found +up" <(at a peer list)
 check_same "one connection leads there" 1 \
     "$(at a face list --json | jq '[.[] | select(.direction == "outgoing" and .purposes == ["peer"])] | length')"
-check "whoever reads the format alone hears both" grep -qE "^${address[b]} tcp $PORT 3500 [0-9a-f]{32}$" "$work/heard.log"
+check "whoever reads the format alone hears both" wait_until 30 grep -qE "^${address[b]} tcp $PORT 3500 [0-9a-f]{32}$" "$work/heard.log"
 check "status says where a is announced" test \
     "$(of a '.discovery.links | map(select(.address == "'"${address[a]}"'%eth0" and .isAnnounced)) | length')" = 1
 check_same "a node that was not told to finds nobody" '[]' "$(at quiet peer list --json | jq -c .)"
@@ -117,7 +117,7 @@ refuses "a peer that was found is not removed" "$NO_PERMISSION" 'found on the lo
 # ---- what the repository has to send
 
 listed() { at a show "$NAME" && at b show "$NAME"; }
-check "both list the template" wait_until 10 listed
+check "both list the template" wait_until 30 listed
 check "a reads every byte" at a fetch "$NAME"
 check "b does" at b fetch "$NAME"
 check "they are the right ones" at b export "$NAME" "$work/copy.raw"
@@ -134,13 +134,13 @@ refused() { of a .discovery.refusedDatagrams; }
 before=$(refused)
 check "garbage is sent to the group" within quiet "$scripts/neighbour.py" noise "${address[quiet]}" 300 "$SEED"
 all_counted() { [ "$(refused)" -ge $((before + 300)) ]; }
-check "it is counted" wait_until 5 all_counted
+check "it is counted" wait_until 30 all_counted
 check_same "and leads to nobody" "$(tcp "${address[b]}")" "$(peers a)"
 mapfile -t ports < <(seq 2001 2040)
 check "forty nodes of one host are announced" within quiet "$scripts/neighbour.py" say "${address[quiet]}" \
-    "${ports[@]}" --lifetime 3000
+    "${ports[@]}" --lifetime 8000
 some() { [ "$(at a peer list --json | jq length)" -gt 1 ]; }
-check "some are taken for neighbours" wait_until 5 some
+check "some are taken for neighbours" wait_until 30 some
 check_same "no more than one host may have, at the address that they came from" \
     "$NODES_OF_A_HOST [\"tcp:${address[quiet]}\"]" "$(at a peer list --json | jq -r --arg b "tcp:${address[b]}:$PORT" \
         '[.[].address | select(. != $b)] | "\(length) \([.[] | sub(":[0-9]+$"; "")] | unique | tojson)"')"
@@ -148,7 +148,7 @@ ip -n "ccnfs$$quiet" address add 10.99.0.1/24 dev eth0
 check "a node is announced from an address that is not on the link" within quiet \
     "$scripts/neighbour.py" say 10.99.0.1 2099
 only_b() { [ "$(at a peer list --json | jq -c '[.[].address]')" = "$(tcp "${address[b]}")" ]; }
-check "all are gone with the lifetime that was announced" wait_until 8 only_b
+check "all are gone with the lifetime that was announced" wait_until 30 only_b
 check "the neighbour was there all the time" test "$(at a face list --json | jq \
     '[.[] | select(.address == "'"tcp:${address[b]}:$PORT"'")][0].traffic.upSeconds')" -ge 3
 
@@ -158,7 +158,7 @@ kill -9 "${pids[b]}"
 check "a node that was killed is gone when three announcements are missing" gone_within "$SILENT_MILLISECONDS" a
 wait "${pids[b]}" 2> /dev/null || true
 begin_node b "tcp:0.0.0.0:$PORT" '{devices: all, interval: 1s}'
-check "it comes back" wait_until 10 has_peers a "$(tcp "${address[b]}")"
+check "it comes back" wait_until 30 has_peers a "$(tcp "${address[b]}")"
 kill "${pids[b]}"
 check "one that ends says so" gone_within 2000 a
 wait "${pids[b]}" 2> /dev/null || true
@@ -171,10 +171,10 @@ check_same "without its device a node runs, and finds nobody" '[] []' "$(of late
 if [ -e /proc/net/if_inet6 ]; then
     plug late
     linked() { peers a | grep -qE '^\["tcp:\[fe80::[0-9a-f:]+%eth0\]:9695"\]$'; }
-    check "when the device appears it is found, at its link-local address" wait_until 15 linked
+    check "when the device appears it is found, at its link-local address" wait_until 30 linked
 else
     plug late 10.77.0.5
-    check "when the device appears it is found" wait_until 15 has_peers a "$(tcp 10.77.0.5)"
+    check "when the device appears it is found" wait_until 30 has_peers a "$(tcp 10.77.0.5)"
 fi
 
 # ---- settings

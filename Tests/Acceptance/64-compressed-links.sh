@@ -130,7 +130,7 @@ section_both() {
     check "and the node tells what really crossed" \
         test $((told - $(crossed))) -lt "$SLACK_BYTES" -a $(($(crossed) - told)) -lt "$SLACK_BYTES"
     check "as the table of faces shows" grep -q 'zstd: .* in, .* out' <(ccnfs face list)
-    check "nothing failed" test "$(ccnfs status --json | jq .store.failedFetches)" -eq 0
+    check "nothing failed" test "$(status_of ccnfs | jq .store.failedFetches)" -eq 0
 
     # Each connection is agreed on anew.
     end_process "$repository_pid"
