@@ -26,6 +26,8 @@ extension NodeOperations {
                         }
                     }) > 0
                 else { throw error }
+                // A publish keeps it from being freed now; that is no reason not to try again.
+                _ = try? await reclaimer.freeUnrecorded()
                 logger.info("cache given up for published content")
                 byteCount = min(byteCount * 2, .max / 4)
             }

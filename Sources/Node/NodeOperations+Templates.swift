@@ -131,13 +131,16 @@ extension NodeOperations {
         )
     }
 
-    func reclaim() async throws(Failure) -> Reclaimer.Report {
-        let reclaimer = Reclaimer(
+    var reclaimer: Reclaimer {
+        Reclaimer(
             local: homes.store,
             database: homes.database,
             gate: homes.gate,
             reserve: homes.reserve
         )
+    }
+
+    func reclaim() async throws(Failure) -> Reclaimer.Report {
         let machines = homes.machines
         try await Threads.run { () throws(Failure) in try machines.reclaimOverlays() }
         let inUse = try machines.contentsInUse() + homes.templates.contentsInUse()

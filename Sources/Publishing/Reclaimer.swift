@@ -60,6 +60,19 @@ package struct Reclaimer: Sendable {
         }
     }
 
+    /// Frees what was written and never recorded, since the index had no room for it.
+    ///
+    /// - Returns: the bytes freed.
+    @discardableResult
+    package func freeUnrecorded() async throws(Failure) -> Int {
+        try await gate.whileNothingChanges { () async throws(Failure) in
+            let images = Set(gate.claims.flatMap(\.images))
+            return try reserve.lend { () throws(Failure) in
+                try store.freeUnindexed(except: images)
+            }
+        }
+    }
+
     /// Everything that catalogs of this node name.
     private func listed(_ templates: Templates) async throws(Failure) -> Set<ObjectId> {
         var kept: Set<ObjectId> = []

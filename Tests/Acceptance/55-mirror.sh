@@ -219,6 +219,8 @@ end_process "${pids[killed]}"
 
 # ---- a full disk
 
+check "the large template is withdrawn" at primary delete ccnx:/mycorp.com/big
+check "at the mirror too" wait_until 30 in_step
 if [ "$(id -u)" -eq 0 ]; then
     truncate -s 200M "$work/disk.ext4"
     mke2fs -q -F -t ext4 -m 0 "$work/disk.ext4"
@@ -256,8 +258,6 @@ fi
 
 # ---- between the last steps
 
-check "the large template is withdrawn" at primary delete ccnx:/mycorp.com/big
-check "at the mirror too" wait_until 30 in_step
 if [ -x "$debug" ]; then
     for point in mirror.pulled mirror.stored mirror.committed; do
         home=at-$point

@@ -117,6 +117,23 @@ struct ReclaimWhilePullingTests {
         #expect(try node.store.published.usage().imageByteCount == 0)
     }
 
+    /// As on a disk that had no room for the index.
+    @Test func givesBackWhatWasNeverRecorded() async throws {
+        let node = try PublishingScene()
+        let published = node.store.published
+        let image = try published.makeImage(segmentSize: 4096)
+        let bytes = SparseImage.bytes(1)
+        try image.write(bytes.span, at: 3)
+        let reclaimer = Reclaimer(
+            local: node.store,
+            database: node.database,
+            gate: node.gate,
+            reserve: node.reserve
+        )
+        #expect(try await reclaimer.freeUnrecorded() == 4096)
+        #expect(try published.usage().imageByteCount == 0)
+    }
+
     @Test(.timeLimit(.minutes(1)))
     func aReclaimLetsATurnEndFirst() async throws {
         let gate = PublishingGate()
