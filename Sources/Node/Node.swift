@@ -24,6 +24,9 @@ package final class Node: Sendable {
     private let operations: NodeOperations
     private let supervisor = Supervisor()
 
+    /// What they began is cancelled; what is not done by then goes with the process, as a crash would end it.
+    private static let patienceWithOthers = Duration.seconds(5)
+
     /// Takes the homes. Nothing is served yet.
     package init(_ configuration: NodeConfiguration, logger: Logger) throws(Failure) {
         self.configuration = configuration
@@ -69,6 +72,7 @@ package final class Node: Sendable {
         var services = endings(control)
         services += work().map(Work.init)
         services.append(Ending { [operations] () in await operations.mirroring.endAll() })
+        services.append(Ending { [self] () in await endWorkForOthers() })
         if let reload {
             // Heard before anybody knows that this node is there.
             let hangUps = await UnixSignalsSequence(trapping: .sighup)
@@ -77,7 +81,12 @@ package final class Node: Sendable {
             )
         }
         // Before what waits for an answer of others is awaited.
-        services.append(Ending { [exchange] () in await exchange.endRequests() })
+        services.append(
+            Ending { [operations, exchange] () in
+                operations.workForOthers.cancel()
+                await exchange.endRequests()
+            }
+        )
         let mount = session.map(MountService.init)
         if let mount { services.append(mount) }
         services.append(
@@ -168,6 +177,12 @@ package final class Node: Sendable {
             options: options,
             logger: logger
         )
+    }
+
+    private func endWorkForOthers() async {
+        let count = await operations.workForOthers.end(within: Self.patienceWithOthers)
+        guard count > 0 else { return }
+        logger.warning("work for other nodes is cut short", metadata: ["count": "\(count)"])
     }
 
     private func makeDisksDurable() async throws(Failure) {

@@ -206,13 +206,19 @@ final class PacketExchange: FaceEvents, @unchecked Sendable {
         return bound
     }
 
-    /// Ends what waits for an answer of others; who asks from now on is told so.
-    func endRequests() async { await gate.submit { self.endOwnRequests() } }
+    /// Ends what waits for an answer of others; who asks from now on is told so. Neighbours hear that the node goes.
+    func endRequests() async {
+        let discovery = await gate.submit { () -> Discovery? in
+            self.endOwnRequests()
+            defer { self.discovery = nil }
+            return self.discovery
+        }
+        await (discovery ?? nil)?.stop()
+    }
 
     /// Ends all that waits. Whoever comes later is told so.
     func stop() async {
         await endRequests()
-        await (gate.submit { self.discovery } ?? nil)?.stop()
         await (gate.submit { self.table } ?? nil)?.shutDown()
         gate.close()
         try? await group.shutdownGracefully()

@@ -222,6 +222,8 @@ struct NodeOptionsTests {
                 "queue      8.0 MiB a face",
                 "stall      30s",
                 "connect    5s",
+                "compress   to tcp:file:9695, if it agrees",
+                "compress   with neighbours that connect and ask for it",
                 "log-level  error",
             ]
         )
