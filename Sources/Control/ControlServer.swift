@@ -16,6 +16,10 @@ package final class ControlServer: Sendable {
     private let path: String
     private let logger: Logger
     private let group = MultiThreadedEventLoopGroup.singleton
+    private let underWay = Atomic(0)
+
+    /// With commands under way at the end, and how often it is looked at.
+    private static let patience = (whole: Duration.seconds(1), pause: Duration.milliseconds(5))
 
     /// Begins to listen. The caller holds the lock of the state directory, so a socket that is there
     /// already was left behind.
@@ -43,14 +47,27 @@ package final class ControlServer: Sendable {
             try await listener.executeThenClose { connections in
                 try await withThrowingDiscardingTaskGroup { group in
                     for try await connection in connections {
-                        group.addTask { await self.serve(connection, handler) }
+                        underWay.add(1, ordering: .relaxed)
+                        group.addTask {
+                            await self.serve(connection, handler)
+                            self.underWay.subtract(1, ordering: .relaxed)
+                        }
                     }
+                    await self.waitForAnswers()
                     // A command that keeps its connection must not keep the node.
                     group.cancelAll()
                 }
             }
         } catch {
             logger.debug("control socket closed", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// What was told a moment ago why it fails says so to its command.
+    private func waitForAnswers() async {
+        let deadline = ContinuousClock.now + Self.patience.whole
+        while underWay.load(ordering: .relaxed) > 0, ContinuousClock.now < deadline {
+            try? await Task.sleep(for: Self.patience.pause)
         }
     }
 

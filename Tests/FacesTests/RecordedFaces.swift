@@ -37,15 +37,23 @@ final class RecordedFaces: FaceEvents {
         for continuation in met { continuation.resume() }
     }
 
-    /// Returns when the events so far are as wanted. The test's time limit is the deadline.
+    /// Returns when the events so far are as wanted, or when the test's time limit is over.
     func wait(until isMet: @escaping @Sendable ([Event]) -> Bool) async {
-        await withCheckedContinuation { continuation in
-            let isMetAlready = state.withLock { state in
-                if isMet(state.events) { return true }
-                state.waiters.append((isMet, continuation))
-                return false
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if Task.isCancelled || isMet(state.events) { return true }
+                    state.waiters.append((isMet, continuation))
+                    return false
+                }
+                if isOver { continuation.resume() }
             }
-            if isMetAlready { continuation.resume() }
+        } onCancel: {
+            let waiters = state.withLock { state in
+                defer { state.waiters = [] }
+                return state.waiters
+            }
+            for waiter in waiters { waiter.met.resume() }
         }
     }
 
