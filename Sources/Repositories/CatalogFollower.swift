@@ -61,7 +61,19 @@ package struct CatalogFollower: Sendable {
         }
         let hasMissing = isInStep ? try await fetchMissingRecords() : false
         if let first = failures.first { throw first }
+        if !hasMissing, let known { try Self.checkIsRenewed(known, now: now) }
         return hasMissing
+    }
+
+    /// It stays in use, and whoever looks is told that nobody vouches for it any more.
+    private static func checkIsRenewed(_ known: CatalogRow, now: Int) throws(Failure) {
+        guard known.expires <= now else { return }
+        throw Failure(
+            .unavailable,
+            "the catalog of \(known.namespace), serial \(known.serial), has expired and was not renewed; it stays in use",
+            hint:
+                "see whether the repository that publishes the namespace runs; a mirror cannot renew it"
+        )
     }
 
     /// What a repository says is the newest.

@@ -368,6 +368,19 @@ struct CatalogFollowerTests {
         #expect(try await pair.follower.follow([pointer], now: PublishingScene.now))
     }
 
+    @Test func saysWhenTheCatalogInUseHasExpired() async throws {
+        let pair = try await Pair()
+        let pointer = try pair.pointer
+        _ = try await pair.follower.follow([pointer], now: PublishingScene.now)
+        let late = PublishingScene.now + Catalog.lifetimeSeconds + 1
+        let expired = await failure { try await pair.follower.follow([pointer], now: late) }
+        #expect(expired?.kind == .unavailable)
+        #expect(expired?.message.contains("has expired") == true)
+        // What it lists stays in use.
+        #expect(pair.node.templates.all().count == 1)
+        #expect(try await !pair.follower.follow([pointer], now: PublishingScene.now))
+    }
+
     @Test func fetchesRecordsAgainAfterTheCacheWasDeleted() async throws {
         let pair = try await Pair()
         let pointer = try pair.pointer
