@@ -78,7 +78,8 @@ struct TreePuller: Sendable {
                 "the content of \(prefix) has root \(made.root), its record says \(content.root)"
             )
         }
-        claims.complete(content, under: prefix)
+        // In a turn: a reclaim would else see the segments claimed no more, and the content not yet.
+        try await gate.turn { () throws(Failure) in claims.complete(content, under: prefix) }
     }
 
     /// Stores something of a content, between reclaims.
