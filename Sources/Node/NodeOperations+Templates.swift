@@ -143,11 +143,12 @@ extension NodeOperations {
     func reclaim() async throws(Failure) -> Reclaimer.Report {
         let machines = homes.machines
         try await Threads.run { () throws(Failure) in try machines.reclaimOverlays() }
-        let inUse = try machines.contentsInUse() + homes.templates.contentsInUse()
         return try await reclaimer.reclaim(
             templates: homes.templates,
-            keeping: inUse,
-            and: try await keptObjects()
+            keeping: { () throws(Failure) in
+                try machines.contentsInUse() + homes.templates.contentsInUse()
+            },
+            and: { () async throws(Failure) in try await keptObjects() }
         )
     }
 }

@@ -38,19 +38,21 @@ package struct Reclaimer: Sendable {
     }
 
     /// - Parameters:
-    ///   - contents: what disks map to and what is open.
-    ///   - objects: what else is to stay.
+    ///   - contents: what disks map to and what is open. Looked at once nothing can be withdrawn any more: a VM that
+    ///     is made of a version while others wait for their turn outlives it.
+    ///   - objects: what else is to stay; looked at then, too.
     package func reclaim(
         templates: Templates,
-        keeping contents: [SegmentedContent],
-        and objects: Set<ObjectId> = []
+        keeping contents: () throws(Failure) -> [SegmentedContent],
+        and objects: () async throws(Failure) -> Set<ObjectId> = { [] }
     ) async throws(Failure) -> Report {
         try await gate.whileNothingChanges { () async throws(Failure) in
+            let contents = try contents()
             let claims = gate.claims
             let claimed = claims.flatMap(\.contents).map {
                 templates.content($0.descriptor, prefix: $0.prefix)
             }
-            var kept = objects.union(claims.flatMap(\.objects))
+            var kept = try await objects().union(claims.flatMap(\.objects))
             kept.formUnion(try await reachable(from: contents + claimed))
             kept.formUnion(try await listed(templates))
             let images = Set(claims.flatMap(\.images))

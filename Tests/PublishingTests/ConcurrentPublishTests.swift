@@ -191,6 +191,38 @@ struct ReclaimTests {
         #expect(try await scene.reclaim().freedSegments == 2)
     }
 
+    /// A VM that was made of a version right before that was withdrawn has to be seen.
+    @Test func looksAtWhatIsInUseOnceNothingCanBeWithdrawn() async throws {
+        let scene = try await scene()
+        let reclaimer = Reclaimer(
+            local: scene.store,
+            database: scene.database,
+            gate: scene.gate,
+            reserve: scene.reserve
+        )
+        func checkNothingIsWithdrawn() {
+            do throws(Failure) {
+                try scene.withdraw(2)
+                Issue.record("a version was withdrawn while space is reclaimed")
+            } catch {
+                #expect(error.kind == .busy)
+            }
+        }
+        let report = try await reclaimer.reclaim(
+            templates: scene.templates,
+            keeping: { () throws(Failure) in
+                checkNothingIsWithdrawn()
+                return try scene.machines.contentsInUse()
+            },
+            and: { () throws(Failure) in
+                checkNothingIsWithdrawn()
+                return []
+            }
+        )
+        #expect(report.freedSegments == 2)
+        #expect(try await scene.bytes() == Self.second.bytes)
+    }
+
     @Test func failedPublishLetsReclaimGoOn() async throws {
         let scene = try await scene()
         _ = await failure {

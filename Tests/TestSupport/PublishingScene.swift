@@ -161,7 +161,9 @@ package final class PublishingScene: Sendable {
     package func reclaim() async throws(Failure) -> Reclaimer.Report {
         try await Reclaimer(local: store, database: database, gate: gate, reserve: reserve).reclaim(
             templates: templates,
-            keeping: machines.contentsInUse() + templates.contentsInUse()
+            keeping: { () throws(Failure) in
+                try machines.contentsInUse() + templates.contentsInUse()
+            }
         )
     }
 
