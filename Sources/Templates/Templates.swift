@@ -72,6 +72,9 @@ package final class Templates: Sendable {
     /// - Returns: the names of templates that look different now.
     private func swapTable() throws(Failure) -> Set<Name> {
         let trust = TrustPolicy(configured: configuredTrust, added: try database.trustEntries())
+        // Before trust is taken over: the verdicts in the table are those of the policy that is in force.
+        let rows = try database.versions()
+        let tags = try database.tags()
         let isSameTrust = policy.withLock { policy in
             defer { policy = trust }
             return policy.entries == trust.entries
@@ -79,11 +82,11 @@ package final class Templates: Sendable {
         let old = table.withLock(\.self)
         let known = isSameTrust ? old : [:]
         var new: [Name: Template] = [:]
-        for row in try database.versions() where row.withdrawn == nil {
+        for row in rows where row.withdrawn == nil {
             new[row.template, default: Template(name: row.template, versions: [], tags: [:])]
                 .versions.append(verdict(known, row) ?? judge(row, trust))
         }
-        for row in try database.tags() { new[row.template]?.tags[row.tag] = row.version }
+        for row in tags { new[row.template]?.tags[row.tag] = row.version }
         table.withLock { $0 = new }
         return Set(old.keys).union(new.keys).filter { name in
             old[name]?.fingerprint != new[name]?.fingerprint
