@@ -234,6 +234,8 @@ extension Forwarder {
             if let known {
                 entry.origins[known].packet = origin.packet
                 entry.origins[known].expiry = max(entry.origins[known].expiry, origin.expiry)
+                // The one before is counted no more, so it is kept no more.
+                if entry.arrival == origin.face { entry.packet = origin.packet }
             } else {
                 entry.origins.append(origin)
             }

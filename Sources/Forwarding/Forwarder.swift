@@ -166,6 +166,25 @@ package struct Forwarder {
             _ = remove(serial)
             return []
         }
+        if entry.arrival == face { passOn(serial, entry.origins) }
         return wasAwaited ? noteReturn(serial, code: .pathError, now: now) : []
+    }
+
+    /// Nobody waits for the packet that was sent on: that of another takes its place, the one that may go furthest.
+    private mutating func passOn(_ serial: UInt64, _ origins: [PendingInterest.Origin]) {
+        let heirs = origins.map { (origin: $0, hopLimit: hopLimit(of: $0)) }
+        guard let heir = heirs.max(by: { $0.hopLimit < $1.hopLimit }) else { return }
+        pit.update(serial) { entry in
+            entry.packet = heir.origin.packet
+            entry.arrival = heir.origin.face
+            entry.hopLimit = heir.hopLimit
+        }
+    }
+
+    /// With which it is sent on.
+    private func hopLimit(of origin: PendingInterest.Origin) -> UInt8 {
+        guard case .interest(let interest) = origin.packet.packet else { return 0 }
+        let isLocal = faces[origin.face]?.scope == .local
+        return isLocal || interest.hopLimit == 0 ? interest.hopLimit : interest.hopLimit - 1
     }
 }

@@ -25,7 +25,7 @@ struct PendingInterest {
     /// True until the content store has said that it does not have it.
     var isLookingUp = true
     /// What is sent on, where it came from, and with which hop limit: of similar Interests the one
-    /// that may go furthest.
+    /// that may go furthest. Always that of the origin at `arrival`, so that its bytes are counted.
     var packet: DecodedPacket
     var arrival: FaceId
     var hopLimit: UInt8

@@ -460,6 +460,42 @@ import Testing
         #expect(scene.receive(try Scene.interest("ccnx:/n/8"), from: Scene.consumer).returns == [])
     }
 
+    /// What the table keeps is counted: not a large Interest with the bytes of a small one that asks for the same.
+    @Test func keepsNoInterestButThoseOfWhoWaits() throws {
+        let large = try PacketEncoder().encode(
+            .interest(
+                Interest(
+                    name: try Name(uri: a),
+                    hopLimit: 8,
+                    payload: [UInt8](repeating: 7, count: 10_000)
+                )
+            )
+        )
+        let small = try Scene.interest(a, hopLimit: 4)
+        func sent(_ actions: [ForwarderAction]) -> (wire: [UInt8], hopLimit: UInt8)? {
+            guard case .sendInterest(let packet, let hopLimit, _) = actions.first else {
+                return nil
+            }
+            return (wire: packet.wire, hopLimit: hopLimit)
+        }
+        // From the same face: it still goes as far as was asked for.
+        var scene = Scene()
+        try scene.route("ccnx:/", to: Scene.upstream)
+        #expect(sent(scene.receive(large, from: Scene.consumer))?.wire == large.wire)
+        let again = try #require(sent(scene.receive(small, from: Scene.consumer)))
+        #expect(again.wire == small.wire && again.hopLimit == 7)
+        // From another one, which is then alone.
+        scene = Scene()
+        try scene.route("ccnx:/", to: Scene.upstream)
+        _ = scene.receive(large, from: Scene.consumer)
+        #expect(scene.receive(small, from: Scene.other).interestsTo == [])
+        _ = scene.forwarder.faceDown(Scene.consumer, now: scene.now)
+        let left = try #require(sent(scene.receive(small, from: Scene.other)))
+        #expect(left.wire == small.wire && left.hopLimit == 3)
+        _ = scene.forwarder.expire(now: scene.now + 2_000)
+        #expect(scene.forwarder.isAtRest)
+    }
+
     @Test func boundsRoutes() throws {
         var limits = ForwarderLimits()
         limits.routeCount = 1
