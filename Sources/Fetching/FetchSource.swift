@@ -45,7 +45,7 @@ package struct FetchSource: Sendable {
     private var wrongInARow = 0
     private var silentInARow = 0
     private var lastHeard: UInt64 = 0
-    /// Of the answers to what it was asked for lately, those that were the object: from 0 to 1.
+    /// Of the answers to what it was asked for lately, those that were the object: from 0 to 1. Silence of a peer counts.
     private(set) var hitRate = 1.0
     package internal(set) var counters = Counters()
 
@@ -157,6 +157,8 @@ package struct FetchSource: Sendable {
         }
         silentInARow = 0
         isBenchedForWrongBytes = false
+        // Each read waits for the time-out of one that says nothing, and there are others to ask.
+        if kind == .peer { hitRate /= lastHeard == 0 ? 8 : 2 }
         // Found out soon that it is back: it may be the only one.
         bench(for: 1_000, atMost: 4_000, now: now)
         return true

@@ -72,6 +72,28 @@ import Testing
         #expect(scene.repositories(for: elsewhere).isEmpty)
     }
 
+    /// Anybody on the link can say that a node is there which never answers, or not for long.
+    @Test(arguments: [false, true])
+    func asksSilentPeersSeldom(hasAnswered: Bool) {
+        var scene = Scene([Scene.repository, Scene.peer])
+        if hasAnswered {
+            _ = scene.want(1_000)
+            _ = scene.answer(1_000, from: Scene.peer)
+        }
+        var asked: [Bool] = []
+        for number in 0..<400 {
+            let isAsked = scene.want(number).askedOf == [Scene.peer]
+            asked.append(isAsked)
+            if isAsked {
+                #expect(scene.pass(hasAnswered ? 105 : 255).askedOf == [Scene.repository])
+            }
+            #expect(scene.answer(number, from: Scene.repository).delivered.count == 1)
+            _ = scene.pass(1_000)
+        }
+        #expect(asked.prefix(3) == [true, true, true])
+        #expect(asked.suffix(200).count { $0 } < 30)
+    }
+
     @Test func asksUselessPeersSeldom() {
         var scene = Scene([Scene.repository, Scene.peer])
         var asked = 0
