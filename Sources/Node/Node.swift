@@ -87,6 +87,8 @@ package final class Node: Sendable {
                 await exchange.endRequests()
             }
         )
+        // Before all that may take long, too: a service manager that loses its patience costs nothing then.
+        services.append(Ending { [self] () throws(Failure) in try await makeDisksDurable() })
         let mount = session.map(MountService.init)
         if let mount { services.append(mount) }
         services.append(
@@ -109,6 +111,8 @@ package final class Node: Sendable {
                 try operations.homes.database.synchronize()
             },
             Ending { [exchange] () in await exchange.stop() },
+            Ending { [operations] () in operations.homes.machines.finishBackgroundWork() },
+            // Again: commands write, too.
             Ending { [self] () throws(Failure) in try await makeDisksDurable() },
             CommandService(server: control, operations: operations),
         ]
@@ -186,12 +190,10 @@ package final class Node: Sendable {
     }
 
     private func makeDisksDurable() async throws(Failure) {
-        let machines = operations.homes.machines
-        let failures = await machines.flushAll()
+        let failures = await operations.homes.machines.flushAll()
         for failure in failures {
             logger.error("disk not durable at the end", metadata: ["cause": "\(failure)"])
         }
-        machines.finishBackgroundWork()
         if let first = failures.first { throw first }
     }
 }
