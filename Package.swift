@@ -295,7 +295,7 @@ let package = Package(
             name: "NodeTests",
             dependencies: [
                 "CCNx", "Control", "Faces", "Failures", "Fetching", "Files", "Forwarding",
-                "Management", "Namespace", "Node",
+                "Management", "Namespace", "Node", "Profiles",
                 "Publishing",
                 "Repositories", "Signing", "Store", "Templates", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),

@@ -2,6 +2,7 @@ import CCNx
 import Control
 import Faces
 import Failures
+import Foundation
 import Publishing
 import Repositories
 import Store
@@ -20,13 +21,18 @@ private let image = {
 @Suite(.timeLimit(.minutes(2))) struct DatagramNodesTests {
     private static let anyPort = FaceAddress.udp(host: "127.0.0.1", port: 0)
     private static let seed = SplitMix.seed()
+    /// Kernels without it have no such file.
+    private static let hasIPv6 =
+        (try? String(contentsOfFile: "/proc/net/if_inet6", encoding: .utf8))?.isEmpty == false
 
     /// Has the template, and listens over UDP.
-    private func repository() async throws -> (TestNode, FaceAddress) {
+    private func repository(
+        listening address: FaceAddress = Self.anyPort
+    ) async throws -> (TestNode, FaceAddress) {
         let repository = try TestNode()
         try await repository.trustPublisher()
         try await repository.publish(image)
-        return (repository, try #require(try await repository.start(listening: Self.anyPort)))
+        return (repository, try #require(try await repository.start(listening: address)))
     }
 
     private func reader(_ node: TestNode) async throws {
@@ -56,6 +62,17 @@ private let image = {
         #expect(source.objects >= 42 && source.wrongObjects == 0)
         #expect(after.store.failedFetches == 0)
         #expect(try await repository.status().malformedDatagrams == 0)
+        await node.exchange.stop()
+        await repository.exchange.stop()
+    }
+
+    @Test(.enabled(if: hasIPv6))
+    func readsADiskOverIPv6() async throws {
+        let (repository, address) = try await repository(listening: .udp(host: "::1", port: 0))
+        let node = try TestNode(asking: address)
+        try await reader(node)
+        try await readsAll(node)
+        #expect(try await node.status().sources.first?.address == address.description)
         await node.exchange.stop()
         await repository.exchange.stop()
     }
