@@ -22,6 +22,7 @@ package final class FaceTable: @unchecked Sendable {
         let upSince = NIODeadline.now()
         /// Of a packet that came.
         var lastReceived: NIODeadline?
+        var lastHeard: NIODeadline { lastReceived ?? upSince }
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
         /// Over UDP: whose address a neighbour who came has, if somebody else may have written that into its datagrams.
@@ -358,16 +359,13 @@ package final class FaceTable: @unchecked Sendable {
         let now = NIODeadline.now()
         for entry in entries.values {
             if entry.queuedByteCount > 0 { closeIfStalled(entry) }
-            if entry.link.isDatagram {
-                closeIfSilent(entry, now: now)
-            } else if admission.isCrowded {
-                closeIfIdle(entry, now: now)
-            }
+            if entry.link.isDatagram { closeIfSilent(entry, now: now) }
             guard let since = entry.link.insideSince, since + patience < now else { continue }
             entry.link.fail(
                 Failure(.timedOut, "peer at \(entry.face.address) does not end its packet")
             )
         }
+        makeRoom(now: now)
     }
 
     /// UDP has no end of a connection.
@@ -388,13 +386,18 @@ package final class FaceTable: @unchecked Sendable {
         }
     }
 
-    /// One that has nothing to say keeps another from asking. It comes back when it wants to.
-    private func closeIfIdle(_ entry: Entry, now: NIODeadline) {
+    /// One that has nothing to say keeps another from asking. It comes back when it wants to. The first to go is the one
+    /// that has said nothing for longest.
+    private func makeRoom(now: NIODeadline) {
+        guard admission.isCrowded else { return }
         let patience = TimeAmount.milliseconds(settings.crowdedStreamIdleMilliseconds)
-        guard entry.face.direction == .incoming, entry.face.scope == .remote,
-            (entry.lastReceived ?? entry.upSince) + patience < now
-        else { return }
-        entry.link.close()
+        let idle = entries.values.filter { entry in
+            !entry.link.isDatagram && entry.face.direction == .incoming
+                && entry.face.scope == .remote && entry.lastHeard + patience < now
+        }
+        for entry in idle.sorted(by: { $0.lastHeard < $1.lastHeard }) where admission.isCrowded {
+            entry.link.close()
+        }
     }
 
     private func flush(_ face: FaceId) {

@@ -80,7 +80,7 @@ import Testing
         await node.events.waitForUps(2)
         let wire = try interestWire("ccnx:/a")
         try await bad.send(wire + garbage + wire)
-        try await bad.channel.closeFuture.get()
+        try await bad.waitForClose()
         await node.events.waitForDowns(1)
         #expect(node.events.downKinds == [.invalid])
         #expect(node.events.received == [wire])
@@ -264,7 +264,7 @@ import Testing
         let first = try await RawPeer(to: address)
         await node.events.waitForUps(1)
         let second = try await RawPeer(to: address)
-        try await second.channel.closeFuture.get()
+        try await second.waitForClose()
         try await first.send(try interestWire("ccnx:/a"))
         await node.events.waitForPackets(1)
         #expect(node.events.ups.count == 1)
@@ -278,7 +278,7 @@ import Testing
         _ = try await RawPeer(to: address)
         await node.events.waitForUps(2)
         let third = try await RawPeer(to: address)
-        try await third.channel.closeFuture.get()
+        try await third.waitForClose()
         // A place that becomes free is given again.
         first.channel.close(promise: nil)
         await node.events.waitForDowns(1)
@@ -299,7 +299,7 @@ import Testing
         try await Task.sleep(for: .milliseconds(1_500))
         #expect(node.events.downKinds.isEmpty)
         _ = try await RawPeer(to: address)
-        try await first.channel.closeFuture.get()
+        try await first.waitForClose()
         await node.events.waitForDowns(1)
         #expect(node.events.downKinds.first == .some(nil))
         _ = try await RawPeer(to: address)
@@ -326,7 +326,7 @@ import Testing
         let peer = try await RawPeer(to: address)
         await node.events.waitForUps(2)
         try await peer.send(Array(try interestWire("ccnx:/a").prefix(byteCount)))
-        try await peer.channel.closeFuture.get()
+        try await peer.waitForClose()
         await node.events.waitForDowns(1)
         #expect(node.events.downKinds == [.timedOut])
         // Whoever says nothing is left alone.
@@ -384,7 +384,7 @@ import Testing
         #expect(try await table.eventLoop.submit { table.faces.map(\.id) }.get() == [face])
         try await table.eventLoop.submit { table.close(face) }.get()
         await node.events.waitForDowns(1)
-        try await peer.channel.closeFuture.get()
+        try await peer.waitForClose()
         await node.table.shutDown()
     }
 }

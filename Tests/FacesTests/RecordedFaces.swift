@@ -117,6 +117,15 @@ struct RawPeer {
         channel = try await bootstrap.connect(host: host, port: port).get()
     }
 
+    /// Until the node closes it. When the test's time limit is over it closes itself, and the test goes on to fail.
+    func waitForClose() async throws {
+        try await withTaskCancellationHandler {
+            try await channel.closeFuture.get()
+        } onCancel: {
+            channel.close(promise: nil)
+        }
+    }
+
     func send(_ bytes: some Collection<UInt8> & Sendable) async throws {
         try await channel.writeAndFlush(channel.allocator.buffer(bytes: bytes))
     }
