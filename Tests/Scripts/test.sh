@@ -44,7 +44,8 @@ step() {
 swift_tests() {
     local log=$logs/swift-test.log started=$SECONDS status=0 counts suite_passed suite_failed suite_skipped
     echo "== swift test"
-    "$swift" test --no-parallel > "$log" 2>&1 || status=$?
+    # A test that never ends is a failure like another.
+    timeout -k 60 "$SUITE_SECONDS" "$swift" test --no-parallel > "$log" 2>&1 || status=$?
     counts=$(python3 Tests/Scripts/count-tests.py "$log" "$status")
     read -r suite_passed suite_failed suite_skipped <<< "$(head -n 1 <<< "$counts")"
     passed=$((passed + suite_passed))
