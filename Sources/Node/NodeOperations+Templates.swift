@@ -65,16 +65,19 @@ extension NodeOperations {
         )
     }
 
+    private func check(_ template: Template, has number: Int) throws(Failure) {
+        guard template.version(number) == nil else { return }
+        throw Failure(
+            .notFound,
+            "\(template.name) has no version \(number)",
+            hint: "see: ccnfs versions \(template.name)"
+        )
+    }
+
     func setTag(_ tag: String, of name: Name, to version: Int?) throws(Failure) {
         try TemplateRecord.check(itemName: tag)
         let template = try homes.templates.existing(name)
-        if let version, template.version(version) == nil {
-            throw Failure(
-                .notFound,
-                "\(name) has no version \(version)",
-                hint: "see: ccnfs versions \(name)"
-            )
-        }
+        if let version { try check(template, has: version) }
         if version == nil, template.tags[tag] == nil {
             throw Failure(
                 .notFound,
@@ -93,13 +96,7 @@ extension NodeOperations {
 
     func delete(_ name: Name, _ number: Int?) async throws(Failure) -> Deletion {
         let template = try homes.templates.existing(name)
-        if let number, template.version(number) == nil {
-            throw Failure(
-                .notFound,
-                "\(name) has no version \(number)",
-                hint: "see: ccnfs versions \(name)"
-            )
-        }
+        if let number { try check(template, has: number) }
         let versions = template.versions.map(\.number).filter { number == nil || $0 == number }
         let now = WallClock.seconds
         try homes.editor.change(name.prefix(1), now: now) { (listing) throws(Failure) in
