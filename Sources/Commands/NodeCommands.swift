@@ -430,16 +430,15 @@ struct UnmountCommand: AsyncParsableCommand {
     }
 
     private func waitForEnd(of process: Int32) async throws(Failure) {
-        let deadline = ContinuousClock.now + Self.patience
-        while kill(process, 0) == 0 {
-            guard ContinuousClock.now < deadline else {
-                throw Failure(
-                    .timedOut,
-                    "node \(process) is still writing to disk",
-                    hint: "it ends by itself; see its log in the state directory"
-                )
-            }
-            try? await Task.sleep(for: .milliseconds(20))
+        let hasEnded = await waitUntil(within: Self.patience, every: .milliseconds(20)) {
+            kill(process, 0) != 0
+        }
+        guard hasEnded else {
+            throw Failure(
+                .timedOut,
+                "node \(process) is still writing to disk",
+                hint: "it ends by itself; see its log in the state directory"
+            )
         }
     }
 }

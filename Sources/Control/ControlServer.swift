@@ -53,21 +53,16 @@ package final class ControlServer: Sendable {
                             self.underWay.subtract(1, ordering: .relaxed)
                         }
                     }
-                    await self.waitForAnswers()
+                    // What was told a moment ago why it fails says so to its command.
+                    await waitUntil(within: Self.patience.whole, every: Self.patience.pause) {
+                        underWay.load(ordering: .relaxed) == 0
+                    }
                     // A command that keeps its connection must not keep the node.
                     group.cancelAll()
                 }
             }
         } catch {
             logger.debug("control socket closed", metadata: ["reason": "\(error)"])
-        }
-    }
-
-    /// What was told a moment ago why it fails says so to its command.
-    private func waitForAnswers() async {
-        let deadline = ContinuousClock.now + Self.patience.whole
-        while underWay.load(ordering: .relaxed) > 0, ContinuousClock.now < deadline {
-            try? await Task.sleep(for: Self.patience.pause)
         }
     }
 

@@ -1,6 +1,7 @@
 internal import Control
 internal import FUSE
 internal import Failures
+internal import Files
 internal import Foundation
 internal import ServiceLifecycle
 internal import Synchronization
@@ -71,10 +72,7 @@ final class MountService: Service {
         }
         await turnToEnd()
         if !hasEnded { session.unmount() }
-        let deadline = ContinuousClock.now + Self.patience.whole
-        while !hasEnded, ContinuousClock.now < deadline {
-            try? await Task.sleep(for: Self.patience.pause)
-        }
+        await waitUntil(within: Self.patience.whole, every: Self.patience.pause) { hasEnded }
         try outcome.withLock { $0 }?.get()
     }
 

@@ -1,3 +1,4 @@
+internal import Files
 internal import Synchronization
 
 /// What others have begun here, requests and publishes, and what ends with the node.
@@ -50,11 +51,7 @@ final class WorkForOthers: Sendable {
     ///
     /// - Returns: how much of it has not by then.
     func end(within patience: Duration) async -> Int {
-        let deadline = ContinuousClock.now + patience
-        while count > 0, ContinuousClock.now < deadline {
-            // Also for one who is cancelled himself the time is what it is.
-            await Task { try? await Task.sleep(for: Self.lookInterval) }.value
-        }
+        await waitUntil(within: patience, every: Self.lookInterval) { count == 0 }
         return count
     }
 }
