@@ -6,14 +6,8 @@ import Testing
     typealias Scene = ForwarderScene
     private let a = "ccnx:/mycorp.com/a"
 
-    private func scene() throws -> Scene {
-        var scene = Scene()
-        try scene.route("ccnx:/mycorp.com", to: Scene.upstream)
-        return scene
-    }
-
     @Test func answersWhoAskedAndMayBeCached() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
         let object = try Scene.object(a)
         #expect(
@@ -25,12 +19,12 @@ import Testing
     }
 
     @Test func isIgnoredIfNobodyAsked() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
     }
 
     @Test func isIgnoredFromAFaceThatWasNotAsked() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
         for face in [Scene.other, Scene.consumer, Scene.local, FaceId(77)] {
             #expect(scene.receive(try Scene.object(a), from: face) == [])
@@ -41,21 +35,21 @@ import Testing
     }
 
     @Test func isIgnoredWhileOnlyTheContentStoreWasAsked() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.forwarder.receive(try Scene.interest(a), from: Scene.consumer, now: scene.now)
         #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
         #expect(scene.forwarder.pendingInterestCount == 1)
     }
 
     @Test func matchesTheExactNameOnly() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
         #expect(scene.receive(try Scene.object(a + "/b"), from: Scene.upstream) == [])
         #expect(scene.receive(try Scene.object("ccnx:/mycorp.com"), from: Scene.upstream) == [])
     }
 
     @Test func matchesAKeyIdRestrictionOnlyWithThatKeyId() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.receive(try Scene.interest(a, keyId: keyId(1)), from: Scene.consumer)
         #expect(scene.receive(try Scene.object(a), from: Scene.upstream) == [])
         #expect(scene.receive(try Scene.object(a, keyId: keyId(2)), from: Scene.upstream) == [])
@@ -64,7 +58,7 @@ import Testing
     }
 
     @Test func matchesAHashRestrictionOnlyWithThatHash() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         let wanted = try Scene.object(a, payload: "wanted")
         let packet = try Scene.interest(a, hash: Scene.hash(wanted))
         _ = scene.receive(packet, from: Scene.consumer)
@@ -73,7 +67,7 @@ import Testing
     }
 
     @Test func withoutANameMatchesByHashAlone() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         let nameless = try Scene.object(nil, payload: "nameless")
         _ = scene.receive(try Scene.interest(a), from: Scene.other)
         #expect(scene.receive(nameless, from: Scene.upstream) == [])
@@ -84,7 +78,7 @@ import Testing
     }
 
     @Test func answersEveryInterestItMatchesButSendsEachFaceOneCopy() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         let object = try Scene.object(a, keyId: keyId(1))
         let hash = Scene.hash(object)
         for (key, hash) in [(nil, nil), (keyId(1), nil), (nil, hash), (keyId(1), hash)]
@@ -101,7 +95,7 @@ import Testing
     }
 
     @Test func isSentOnThoughItExpiredOnTheWay() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         _ = scene.receive(try Scene.interest(a), from: Scene.consumer)
         let expired = ContentObject(
             name: try Name(uri: a),
@@ -113,7 +107,7 @@ import Testing
     }
 
     @Test func leavesAnInterestAloneThatWasSentElsewhere() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         try scene.route(a, to: Scene.other, cost: 1)
         try scene.route(a, to: Scene.upstream, cost: 2)
         let object = try Scene.object(a, keyId: keyId(1))
@@ -129,7 +123,7 @@ import Testing
     }
 
     @Test func mayBeAsLargeAsTheWidestOfThoseWhoWait() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         let narrow = FaceId(5)
         scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
         let packet = try Scene.interest(a)
@@ -142,7 +136,7 @@ import Testing
     }
 
     @Test func isGivenBackToFacesThatDoNotCarrySoLargeAPacket() throws {
-        var scene = try scene()
+        var scene = try Scene.routed()
         let narrow = FaceId(5)
         scene.forwarder.faceUp(narrow, scope: .remote, packetLimit: 200)
         let interest = try Scene.interest(a)

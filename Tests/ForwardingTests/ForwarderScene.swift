@@ -23,6 +23,13 @@ struct ForwarderScene {
         forwarder.faceUp(Self.local, scope: .local)
     }
 
+    /// With a way to the upstream neighbour.
+    static func routed() throws -> ForwarderScene {
+        var scene = ForwarderScene()
+        try scene.route("ccnx:/mycorp.com", to: upstream)
+        return scene
+    }
+
     static func hash(_ packet: DecodedPacket) -> ContentObjectHash {
         let checksum = packet.withMessage { UInt64(CRC32C.checksum($0)) }
         return ContentObjectHash(SHA256Digest(word0: checksum, word1: 1, word2: 2, word3: 3))
