@@ -223,7 +223,7 @@ package final class NodeOperations: Sendable {
             store: homes.store,
             database: homes.database,
             nodeKey: homes.nodeKey,
-            configuredTrust: { [templates = homes.templates] in templates.configuredTrust }
+            trust: { [templates = homes.templates] in templates.trust.entries }
         )
     }
 

@@ -18,7 +18,7 @@ package struct Responder: Sendable {
     private let store: LayeredStore
     private let database: StateDatabase
     private let nodeKey: PrivateKey
-    private let configuredTrust: @Sendable () -> [TrustEntry]
+    private let trust: @Sendable () -> [TrustEntry]
     private let recent = RecentObjects()
     private let pointers = RecentPointers(lifetime: Responder.pointerReuseMilliseconds)
 
@@ -29,17 +29,17 @@ package struct Responder: Sendable {
     /// For so long one signature answers all who ask, who may be many, or one that floods.
     private static let pointerReuseMilliseconds: UInt64 = 500
 
-    /// - Parameter configuredTrust: what the settings file says at the moment, beside what the database has.
+    /// - Parameter trust: every key that is trusted at the moment, for whatever it is.
     package init(
         store: LayeredStore,
         database: StateDatabase,
         nodeKey: PrivateKey,
-        configuredTrust: @escaping @Sendable () -> [TrustEntry] = { [] }
+        trust: @escaping @Sendable () -> [TrustEntry]
     ) {
         self.store = store
         self.database = database
         self.nodeKey = nodeKey
-        self.configuredTrust = configuredTrust
+        self.trust = trust
     }
 
     /// - Parameter now: milliseconds since 1970.
@@ -118,8 +118,7 @@ package struct Responder: Sendable {
     /// it knows.
     private func key(_ id: KeyId) throws(Failure) -> [UInt8]? {
         if nodeKey.publicKey.keyId == id { return nodeKey.publicKey.derBytes }
-        let trusted = configuredTrust() + (try database.trustEntries())
-        if let entry = trusted.first(where: { $0.keyId == id }) { return entry.publicKeyDER }
+        if let entry = trust().first(where: { $0.keyId == id }) { return entry.publicKeyDER }
         for row in try database.catalogs() {
             guard let signed = try store.localObject(row.object),
                 let key = try Catalog.delegate(of: signed), key.keyId == id

@@ -22,7 +22,8 @@ struct ResponderTests {
             Responder(
                 store: scene.store,
                 database: scene.database,
-                nodeKey: try PublishingScene.nodeKey.get()
+                nodeKey: try PublishingScene.nodeKey.get(),
+                trust: { scene.templates.trust.entries }
             )
         )
     }
@@ -264,7 +265,7 @@ struct ResponderTests {
             store: scene.store,
             database: scene.database,
             nodeKey: try PublishingScene.nodeKey.get(),
-            configuredTrust: { [entry] }
+            trust: { [entry] }
         )
         #expect(try object(configured, Interest(name: unknown.name))?.payload == stranger.derBytes)
     }
@@ -277,7 +278,8 @@ struct ResponderTests {
         let responder = Responder(
             store: node.store,
             database: node.database,
-            nodeKey: try PublishingScene.strangerKey.get()
+            nodeKey: try PublishingScene.strangerKey.get(),
+            trust: { node.templates.trust.entries }
         )
         let key = try PublishingScene.nodeKey.get().publicKey
         let interest = Interest(name: KeyName(key.keyId, under: PublishingScene.namespace).name)
