@@ -63,29 +63,24 @@ final class ManifestsAhead: Sendable {
         }
     }
 
-    // MARK: Leaves
-
     /// Of disks that have a manifest, and were not looked at before.
     private func newManifests() -> [ManifestReader] {
-        var manifests: [ObjectId: ManifestReader] = [:]
+        var found: [ObjectId: (content: ContentDescriptor, prefix: Name)] = [:]
         for template in templates.all() where template.name.hasPrefix(namespace) {
             guard let version = template.newest, version.problem == nil, !version.publishedHere
             else { continue }
             for disk in version.record?.disks ?? [] where disk.content.levels > 0 {
                 guard !disk.content.root.isHole else { continue }
-                manifests[disk.content.root] = ManifestReader(
-                    disk.content,
-                    prefix: template.name,
-                    source: store
-                )
+                found[disk.content.root] = (disk.content, template.name)
             }
         }
         let done = state.withLock { state in
             // What is shown no more is forgotten.
-            state.done.formIntersection(manifests.keys)
+            state.done.formIntersection(found.keys)
             return state.done
         }
-        return manifests.filter { !done.contains($0.key) }.values
+        return found.filter { !done.contains($0.key) }.values
+            .map { ManifestReader($0.content, prefix: $0.prefix, source: store) }
             .sorted { ($0.leafCount, $0.descriptor.root) < ($1.leafCount, $1.descriptor.root) }
     }
 
