@@ -3,12 +3,6 @@ internal import Files
 
 /// Image files as a whole: for content that is given up image by image.
 extension ContentStore {
-    /// Numbers of the image files, in order.
-    package func imageNumbers() throws(Failure) -> [Int] {
-        try FileTree.names(in: "\(directory)/images")
-            .compactMap { SegmentImage.parse(fileName: $0)?.number }.sorted()
-    }
-
     /// An image file, as it is found without opening it.
     struct ImageFile {
         let number: Int

@@ -43,7 +43,7 @@ package final class TransitStore: Sendable {
     package init(directory: String, limit: Int) throws(Failure) {
         content = try ContentStore(directory: directory)
         self.limit = limit
-        hasContent = Atomic(try !content.imageNumbers().isEmpty)
+        hasContent = Atomic(try !content.imageFiles().isEmpty)
     }
 }
 
