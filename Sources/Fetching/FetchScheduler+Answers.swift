@@ -19,7 +19,9 @@ extension FetchScheduler {
         now: UInt64
     ) -> [Action] {
         guard let serial = serialOfName[name], let ask = asks[serial] else { return [] }
-        let id = source(of: face, ask)
+        var asked: SourceId?
+        if case .inFlight(let id, _) = ask.state { asked = id }
+        let id = source(of: face, asked: asked)
         guard isRight else {
             noteWrong(serial, ask, id, now: now)
             return takeActions()
@@ -35,11 +37,9 @@ extension FetchScheduler {
     }
 
     /// Who sent it. Several sources may have one face: publishes over one connection.
-    private func source(of face: FaceId?, _ ask: Ask) -> SourceId? {
+    func source(of face: FaceId?, asked: SourceId?) -> SourceId? {
         guard let face else { return nil }
-        if case .inFlight(let asked, _) = ask.state, sourcesById[asked]?.face == face {
-            return asked
-        }
+        if let asked, sourcesById[asked]?.face == face { return asked }
         return sourceOfFace[face]
     }
 

@@ -47,7 +47,7 @@ extension FetchScheduler {
         guard let serial = serialOfName[name], let ask = asks[serial], let place = ask.place,
             let id = asks[place.object]?.assembling?.source
         else { return [] }
-        let sender = sourcesById[id]?.face == face ? id : face.flatMap { sourceOfFace[$0] }
+        let sender = source(of: face, asked: id)
         var roundTrip: UInt64?
         if sender == id, case .inFlight(_, let sent) = ask.state {
             sourcesById[id]?.window.noteAnswered(sent: sent)
