@@ -145,7 +145,7 @@ extension Forwarder {
 
     /// The outcome of an entry that ended unanswered.
     func reportExpired(_ entry: PendingInterest) -> [ForwarderAction] {
-        entry.origins.filter { faces[$0.face]?.scope == .local }
+        entry.origins.filter { isLocal($0.face) }
             .map { .reportExpired($0.packet, to: $0.face) }
     }
 
@@ -261,7 +261,7 @@ extension Forwarder {
         return pendingByteCount + byteCount <= limits.pendingByteCount + more
     }
 
-    private func isLocal(_ face: FaceId) -> Bool { faces[face]?.scope == .local }
+    func isLocal(_ face: FaceId) -> Bool { faces[face]?.scope == .local }
 
     private mutating func book(_ origin: PendingInterest.Origin, _ serial: UInt64) {
         pendingByteCount += origin.packet.pendingByteCount
@@ -324,7 +324,7 @@ extension Forwarder {
     ) -> (faces: [FaceId], reasonForNone: ReturnCode) {
         let routed = fib.nextHops(for: name).map(\.face).filter { $0 != arrival }
         let isLocalOnly = hopLimit == 0 || name.isOfLocalScope
-        let reachable = isLocalOnly ? routed.filter { faces[$0]?.scope == .local } : routed
+        let reachable = isLocalOnly ? routed.filter(isLocal) : routed
         let isHopLimitReason = hopLimit == 0 && !routed.isEmpty && reachable.isEmpty
         return (reachable, isHopLimitReason ? .hopLimitExceeded : .noRoute)
     }

@@ -184,7 +184,7 @@ package struct Forwarder {
     /// With which it is sent on.
     private func hopLimit(of origin: PendingInterest.Origin) -> UInt8 {
         guard case .interest(let interest) = origin.packet.packet else { return 0 }
-        let isLocal = faces[origin.face]?.scope == .local
-        return isLocal || interest.hopLimit == 0 ? interest.hopLimit : interest.hopLimit - 1
+        return isLocal(origin.face) || interest.hopLimit == 0
+            ? interest.hopLimit : interest.hopLimit - 1
     }
 }
