@@ -142,7 +142,7 @@ extension PacketExchange {
         carryOut(own.scheduler.want(request, wanted, now: now))
     }
 
-    private static let ended = Failure(.cancelled, "the node ends")
+    static let ended = Failure(.cancelled, "the node ends")
 
     /// Nobody waits for an answer any more: the faces go down.
     func endOwnRequests() {

@@ -25,7 +25,7 @@ extension PacketExchange {
         _ work: @escaping @Sendable () throws(Failure) -> Outcome
     ) async throws(Failure) -> Outcome {
         let result = await gate.submit { Result { () throws(Failure) in try work() } }
-        guard let result else { throw Failure(.cancelled, "the node ends") }
+        guard let result else { throw Self.ended }
         return try result.get()
     }
 
