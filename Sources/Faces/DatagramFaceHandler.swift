@@ -31,7 +31,7 @@ final class DatagramFaceHandler: ChannelInboundHandler {
         let datagram = unwrapInboundIn(data)
         let content = Datagram(Array(datagram.data.readableBytesView))
         table.count(content, from: datagram.remoteAddress)
-        if case .packet(let packet) = content { table.receivedDatagram(packet, on: face) }
+        if case .packet(let packet) = content { table.received(packet, on: face) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

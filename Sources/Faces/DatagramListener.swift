@@ -176,7 +176,7 @@ final class DatagramListener: @unchecked Sendable {
         guard let face = faces[sender] ?? face(of: sender, content) else {
             return table.countTurnedAway()
         }
-        table.receivedDatagram(packet, on: face)
+        table.received(packet, on: face)
     }
 
     /// Nil if nobody is to have one.

@@ -77,11 +77,11 @@ package final class Discovery: @unchecked Sendable {
     /// - Parameter addresses: where it listens, with the ports that were bound.
     package func start(listening addresses: [FaceAddress]) {
         let resolving = addresses.compactMap { address -> EventLoopFuture<LocalLink.Listener?>? in
-            guard case .tcp(let host, let port) = address else {
-                guard case .udp(let host, let port) = address else { return nil }
-                return listener(host, port, isDatagram: true)
+            switch address {
+            case .tcp(let host, let port), .udp(let host, let port):
+                listener(host, port, isDatagram: address.isDatagram)
+            case .unix: nil
             }
-            return listener(host, port, isDatagram: false)
         }
         EventLoopFuture.whenAllSucceed(resolving, on: table.eventLoop).whenSuccess { listeners in
             self.listeners = listeners.compactMap(\.self)

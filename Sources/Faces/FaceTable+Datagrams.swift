@@ -112,9 +112,4 @@ extension FaceTable {
             metadata: ["face.address": "\(address)", "reason": "\(error)"]
         )
     }
-
-    func receivedDatagram(_ packet: DecodedPacket, on face: FaceId) {
-        noteReceived(byteCount: packet.wire.count, on: face)
-        received(packet, on: face)
-    }
 }

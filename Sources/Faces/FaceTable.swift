@@ -19,10 +19,9 @@ package final class FaceTable: @unchecked Sendable {
         let compression: FaceCompression?
         var queuedByteCount = 0
         var lastProgress: NIODeadline
-        let upSince = NIODeadline.now()
         /// Of a packet that came.
         var lastReceived: NIODeadline?
-        var lastHeard: NIODeadline { lastReceived ?? upSince }
+        var lastHeard: NIODeadline { lastReceived ?? traffic.start }
         /// Over UDP: since when nothing came after a packet was sent.
         var unansweredSince: NIODeadline?
         /// Over UDP: whose address a neighbour who came has, if somebody else may have written that into its datagrams.
@@ -296,24 +295,22 @@ package final class FaceTable: @unchecked Sendable {
     }
 
     func noteReceived(_ packet: DecodedPacket, linkByteCount: Int, on face: FaceId) {
-        entries[face]?.lastReceived = .now()
-        entries[face]?.traffic.noteReceived(
-            byteCount: packet.wire.count,
+        guard let index = entries.index(forKey: face) else { return }
+        let byteCount = packet.wire.count
+        entries.values[index].lastReceived = .now()
+        entries.values[index].unansweredSince = nil
+        entries.values[index].traffic.noteReceived(
+            byteCount: byteCount,
             linkByteCount: linkByteCount
         )
+        if let network = entries.values[index].forgeableNetwork {
+            budget.noteReceived(byteCount: byteCount, from: network)
+        }
     }
 
     /// To the owner of the table.
     func handOn(_ packet: DecodedPacket, from face: FaceId) {
         events?.received(packet, on: face)
-    }
-
-    /// Of a face over UDP.
-    func noteReceived(byteCount: Int, on face: FaceId) {
-        entries[face]?.unansweredSince = nil
-        if let network = entries[face]?.forgeableNetwork {
-            budget.noteReceived(byteCount: byteCount, from: network)
-        }
     }
 
     func remove(_ face: FaceId, because failure: Failure?) {

@@ -12,7 +12,7 @@ package struct FaceTraffic: Sendable {
     package internal(set) var linkBytesSent = 0
     /// For which its queue had no room, or whose address, which may be forged, had its share.
     package internal(set) var packetsDropped = 0
-    private let start = NIODeadline.now()
+    let start = NIODeadline.now()
 
     /// Whole seconds since the face came up.
     package var upSeconds: Int { Int((NIODeadline.now() - start).nanoseconds / 1_000_000_000) }
